@@ -1,0 +1,32 @@
+"""The energy: landscapes as features plus risk, and what theory knows about them."""
+
+from ._activations import ACTIVATIONS as ACTIVATIONS
+from ._activations import activation_from as activation_from
+from ._attention import AttentionLandscape as AttentionLandscape
+from ._attention import attention_landscape as attention_landscape
+from ._attention import output_signal as output_signal
+from ._attention import teach as teach
+from ._attention_saddles import saddle_ensemble as saddle_ensemble
+from ._attention_theory import benign_threshold as benign_threshold
+from ._attention_theory import canonical_correlations as canonical_correlations
+from ._attention_theory import eigen_features as eigen_features
+from ._attention_theory import feature_loadings as feature_loadings
+from ._attention_theory import feature_spectrum as feature_spectrum
+from ._attention_theory import learned_fractions as learned_fractions
+from ._attention_theory import missing_features as missing_features
+from ._attention_theory import saddle_index as saddle_index
+from ._attention_theory import saddle_level as saddle_level
+from ._attention_theory import saddle_levels as saddle_levels
+from ._base import FirstVariation as FirstVariation
+from ._base import Landscape as Landscape
+from ._base import SecondVariation as SecondVariation
+from ._in_context import InContextError as InContextError
+from ._in_context import in_context_error as in_context_error
+from ._in_context import predict_in_context as predict_in_context
+from ._neurons import Neuron as Neuron
+from ._neurons import NeuronLandscape as NeuronLandscape
+from ._neurons import network_output as network_output
+from ._regression import RegressionLandscape as RegressionLandscape
+from ._samples import canonical_form as canonical_form
+from ._samples import draw_inputs as draw_inputs
+from ._starts import neuron_start as neuron_start

@@ -1,0 +1,47 @@
+"""Two-layer regression in the mean-field limit: the plain landscape of CB18."""
+
+from __future__ import annotations
+
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import Array, ArrayLike, Float
+
+from ._activations import Activation, activation_from
+from ._neurons import NeuronLandscape
+from ._samples import checked_samples
+
+
+class RegressionLandscape(NeuronLandscape):
+    """L(μ) = ½ E‖f(x) − h_μ(x)‖², h_μ(x) = ∫ a σ(wᵀx) dμ(a, w) (CB18).
+
+    The risk is convex in the moments, so the first variation certifies global optimality.
+
+    Args:
+        x: inputs, shape `(samples, inputs)`.
+        f: targets, shape `(samples, outputs)`.
+        activation: a name or an elementwise callable.
+
+    Raises:
+        InvalidInput: shapes disagree, or numbers are not finite.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from landscapes import Neuron
+        >>> from particles import Ensemble
+        >>> landscape = RegressionLandscape(jnp.array([[1.0]]), jnp.array([[2.0]]), "relu")
+        >>> mu = Ensemble(Neuron(a=jnp.array([[1.0]]), w=jnp.array([[1.0]])))
+        >>> float(landscape.value(mu))
+        0.5
+    """
+
+    x: Float[Array, "samples inputs"]
+    f: Float[Array, "samples outputs"]
+    activation: Activation = eqx.field(static=True)
+
+    def __init__(self, x: ArrayLike, f: ArrayLike, activation: str | Activation = "tanh"):
+        self.x, self.f = checked_samples(x, f)
+        self.activation = activation_from(activation)
+
+    def risk(self, moments: Array, fast: None = None) -> Float[Array, ""]:
+        """Half the mean squared residual."""
+        return 0.5 * jnp.mean(jnp.sum((self.f - moments) ** 2, axis=1))

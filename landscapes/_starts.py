@@ -1,0 +1,52 @@
+"""Starts for networks: neurons whose mean output is not zero."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Key
+
+from particles import Ensemble, gaussian
+
+from ._neurons import Neuron, NeuronLandscape
+
+
+def neuron_start(
+    key: Key[Array, ""],
+    landscape: NeuronLandscape,
+    size: int,
+    *,
+    output_mean: float = 1.0,
+    scale_a: float = 1.0,
+    scale_w: float = 1.0,
+) -> Ensemble:
+    """I.i.d. neurons with E[a σ(wᵀx)] ≠ 0 of rank k: a start that has an N → ∞ limit.
+
+    Input weights are normal with variance `scale_w²/d`; output weights are
+    a = output_mean · P w̃ + scale_a · noise, with w̃ the standardised input weights and P a k×d
+    matrix with rows of unit norm (orthonormal where k ≤ d), drawn from the key: the correlation of
+    a with w is what makes the mean output non-zero. `output_mean=0` gives the plain Gaussian
+    start. (theory.md, section 2)
+
+    Args:
+        key: random key.
+        landscape: gives the shapes.
+        size: number of particles N.
+        output_mean: strength of the correlation between output and input weights.
+        scale_a: standard deviation of the uncorrelated part of the output weights.
+        scale_w: root mean square norm of the input weights.
+
+    Raises:
+        InvalidInput: `size` is below one.
+    """
+    inputs, outputs = landscape.x.shape[1], landscape.f.shape[1]
+    key_neurons, key_directions = jax.random.split(key)
+    ensemble = gaussian(key_neurons, size, landscape.particle, scale=Neuron(a=scale_a, w=1.0))
+    a, standard = ensemble.particles
+    long, short = max(inputs, outputs), min(inputs, outputs)
+    basis = jnp.linalg.qr(jax.random.normal(key_directions, (long, short), standard.dtype))[0]
+    directions = basis if inputs <= outputs else basis.T
+    directions = directions / jnp.linalg.norm(directions, axis=1, keepdims=True)
+    correlated = jnp.matmul(standard, directions.T, precision="highest")
+    w = standard * (scale_w / inputs**0.5)
+    return ensemble.with_particles(Neuron(a + output_mean * correlated, w))

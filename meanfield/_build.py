@@ -1,0 +1,177 @@
+"""From a configuration to a landscape, a start and a flow."""
+
+from __future__ import annotations
+
+import math
+import os
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Key
+
+from landscapes import (
+    AttentionLandscape,
+    Neuron,
+    NeuronLandscape,
+    RegressionLandscape,
+    canonical_form,
+    draw_inputs,
+    neuron_start,
+    saddle_ensemble,
+    teach,
+)
+from particles import Ensemble, InvalidInput, gaussian, load_ensemble, sphere, uniform
+from saddle_analysis import HessianOperator, along, displaced, smallest_eigenpair
+
+from ._config import Config, FlowConfig, LandscapeConfig, StartConfig
+from ._flow import GradientFlow
+from ._schemes import scheme_from
+
+
+class Problem(NamedTuple):
+    """A landscape, and the input weights its drawn targets are made of (`None` for given data)."""
+
+    landscape: NeuronLandscape
+    positions: Float[Array, "neurons inputs"] | None
+
+
+def build_landscape(key: Key[Array, ""], config: LandscapeConfig) -> Problem:
+    """The configured landscape, on given data or on drawn samples of a drawn teacher.
+
+    Raises:
+        InvalidInput: the data file lacks `x` or `f`, or any argument is out of range.
+    """
+    positions = None
+    if config.data:
+        x, f = load_data(config.data)
+    else:
+        if config.teacher_neurons < len(config.spectrum):
+            raise InvalidInput(
+                f"landscape.teacher_neurons is {config.teacher_neurons}; it must be at least the "
+                f"{len(config.spectrum)} entries of the spectrum."
+            )
+        key_inputs, key_teacher = jax.random.split(key)
+        x = draw_inputs(
+            key_inputs,
+            config.samples,
+            config.dim,
+            config.distribution,
+            symmetric=config.symmetric,
+        )
+        struct = Neuron(
+            a=jax.ShapeDtypeStruct((len(config.spectrum),), x.dtype),
+            w=jax.ShapeDtypeStruct((config.dim,), x.dtype),
+        )
+        teacher = gaussian(key_teacher, config.teacher_neurons, struct, scale=Neuron(a=1.0, w=0.5))
+        f, _ = canonical_form(teach(teacher, x, config.activation), config.spectrum)
+        positions = teacher.particles.w
+    if config.kind == "regression":
+        return Problem(RegressionLandscape(x, f, config.activation), positions)
+    landscape = AttentionLandscape(
+        x, f, config.activation, ridge=config.ridge, context_length=config.context_length
+    )
+    return Problem(landscape, positions)
+
+
+def load_data(path: str | os.PathLike) -> tuple[Array, Array]:
+    """Arrays `x` (samples × inputs) and `f` (samples × features) of an `.npz` file.
+
+    Raises:
+        InvalidInput: not an `.npz`, or one of the two arrays is missing or not numeric.
+        FileNotFoundError: there is no such file.
+    """
+    try:
+        with np.load(path) as file:
+            arrays = {name: file[name] for name in file.files}
+    except (ValueError, EOFError, AttributeError) as error:
+        raise InvalidInput(f"data {path} is not an .npz file of named arrays.") from error
+    for name in ("x", "f"):
+        if name not in arrays:
+            raise InvalidInput(
+                f"data {path} has the arrays {sorted(arrays)}; it must have x (samples × inputs) "
+                "and f (samples × features)."
+            )
+        if arrays[name].dtype.kind not in "fiub":
+            raise InvalidInput(f"data {path}: {name} has dtype {arrays[name].dtype}; give numbers.")
+    dtype = jnp.result_type(float)
+    return jnp.asarray(arrays["x"], dtype), jnp.asarray(arrays["f"], dtype)
+
+
+def build_start(key: Key[Array, ""], config: StartConfig, problem: Problem) -> Ensemble:
+    """The configured ensemble.
+
+    Raises:
+        InvalidInput: a saddle on a landscape that has no exact construction, or any argument is
+            out of range.
+    """
+    landscape, size = problem.landscape, config.particles
+    inputs = landscape.x.shape[1]
+    scale = Neuron(a=config.scale_a, w=config.scale_w / inputs**0.5)
+    match config.kind:
+        case "neurons":
+            return neuron_start(
+                key,
+                landscape,
+                size,
+                output_mean=config.output_mean,
+                scale_a=config.scale_a,
+                scale_w=config.scale_w,
+            )
+        case "gaussian":
+            return gaussian(key, size, landscape.particle, scale=scale)
+        case "sphere":
+            radius = Neuron(a=config.scale_a, w=config.scale_w)
+            return sphere(key, size, landscape.particle, radius=radius)
+        case "uniform":
+            low = Neuron(a=-scale.a, w=-scale.w)
+            return uniform(key, size, landscape.particle, low=low, high=scale)
+        case "file":
+            return load_ensemble(config.file, like=landscape.particle)
+        case "saddle":
+            return _near_saddle(key, config, problem)
+
+
+def _near_saddle(key: Array, config: StartConfig, problem: Problem) -> Ensemble:
+    if not isinstance(problem.landscape, AttentionLandscape) or problem.positions is None:
+        raise InvalidInput(
+            "start.kind is 'saddle', which needs the attention landscape on drawn samples: the "
+            "exact construction uses the teacher's neurons."
+        )
+    saddle = saddle_ensemble(
+        key, problem.landscape, problem.positions, config.missing, config.particles
+    )
+    if config.distance == 0 or not config.missing:
+        return saddle
+    unstable = smallest_eigenpair(HessianOperator(problem.landscape, saddle)).fields[0]
+    return displaced(saddle, along(saddle, unstable, config.distance))
+
+
+def build_flow(config: FlowConfig, landscape: NeuronLandscape) -> GradientFlow:
+    """The configured flow.
+
+    Raises:
+        InvalidInput: unknown scheme, or a ratio, tolerance or chunk out of range.
+    """
+    ratios = {"limit": None, "frozen": math.inf}
+    ratio = ratios[config.ratio] if isinstance(config.ratio, str) else config.ratio
+    if isinstance(landscape, RegressionLandscape) and ratio is not None:
+        raise InvalidInput(
+            f"flow.ratio is {config.ratio!r}, but the regression landscape has no fast variables; "
+            "leave it at 'limit'."
+        )
+    return GradientFlow(
+        landscape,
+        scheme=scheme_from(config.scheme, rtol=config.rtol, atol=config.atol),
+        ratio=ratio,
+        chunk=config.chunk or None,
+    )
+
+
+def build(config: Config) -> tuple[Problem, Ensemble, GradientFlow]:
+    """Landscape, start and flow of a configuration; equal seeds give equal draws."""
+    key_landscape, key_start = jax.random.split(jax.random.key(config.seed))
+    problem = build_landscape(key_landscape, config.landscape)
+    start = build_start(key_start, config.start, problem)
+    return problem, start, build_flow(config.flow, problem.landscape)

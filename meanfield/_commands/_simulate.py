@@ -1,0 +1,242 @@
+"""`meanfield simulate CONFIG.toml`: one flow, on drawn samples or on the user's own data."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import jax
+import numpy as np
+import tyro
+import xarray
+
+from landscapes import (
+    AttentionLandscape,
+    benign_threshold,
+    feature_loadings,
+    feature_spectrum,
+    saddle_level,
+    saddle_levels,
+)
+from particles import InvalidInput, save_ensemble
+
+from .. import plots
+from .._build import build
+from .._checkpoints import Checkpoints
+from .._claims import Claim
+from .._config import Config, load_config
+from .._report import Report
+from .._run import FlowFailed, Run, simulate
+from .._schedules import at, every
+from ._common import Common, first_time
+
+
+@dataclass(frozen=True)
+class Simulate(Common):
+    """One flow from a config file; with --data, the attention landscape on your own arrays."""
+
+    config: Annotated[Path | None, tyro.conf.Positional] = None
+    """A TOML file; every key is optional (see README). Without it, the defaults."""
+    data: Path | None = None
+    """An .npz with arrays x (samples × inputs) and f (samples × features)."""
+    seed: int | None = None
+    """Overrides the config's seed."""
+    particles: int | None = None
+    """Overrides start.particles."""
+    horizon: float | None = None
+    """Overrides flow.horizon."""
+    dt: float | None = None
+    """Overrides flow.dt."""
+    resume: Path | None = None
+    """Go on from the last checkpoint in this folder of an earlier run, with its config."""
+
+    def __call__(self) -> int:
+        """Run the flow; see `meanfield simulate --help`."""
+        config = self.settled()
+        jax.config.update("jax_enable_x64", config.float64)
+        out = self.resume if self.resume is not None else self.folder("simulate")
+        problem, start, flow = build(config)
+        report = Report(out, "A Wasserstein gradient flow", config)
+        horizon = config.flow.horizon
+        failure = None
+        try:
+            run = simulate(
+                flow,
+                start,
+                horizon=horizon,
+                dt=config.flow.dt,
+                record=every(config.record.every) if config.record.every else None,
+                snapshots=at(0.0, *config.record.snapshots, horizon),
+                checkpoints=Checkpoints(out / "checkpoints", config.record.checkpoint_steps),
+                resume=self.resume is not None,
+                progress=self.talks,
+                label="simulate",
+            )
+        except FlowFailed as error:
+            run, failure = error.run, error
+        report.trajectory(run.trajectory)
+        save_ensemble(out / "ensemble.npz", run.ensemble)
+        report.text(run.message[0].upper() + run.message[1:])
+        describe(problem.landscape, run, report)
+        report.finish()
+        if failure is not None:
+            raise failure
+        self.show(report, "simulate")
+        return 0
+
+    def settled(self) -> Config:
+        """The configuration after files and options.
+
+        Raises:
+            InvalidInput: both a config and a folder to resume are given.
+        """
+        if self.resume is not None:
+            if self.config is not None:
+                raise InvalidInput(
+                    "config and --resume are both given; resume uses its own config."
+                )
+            config = load_config(self.resume / "config.toml")
+        else:
+            config = load_config(self.config) if self.config is not None else Config()
+        parts: dict[str, Any] = {
+            "landscape": {"data": None if self.data is None else str(self.data)},
+            "start": {"particles": self.particles},
+            "flow": {"horizon": self.horizon, "dt": self.dt},
+        }
+        changed = {
+            part: dataclasses.replace(
+                getattr(config, part), **{k: v for k, v in options.items() if v is not None}
+            )
+            for part, options in parts.items()
+        }
+        seed = config.seed if self.seed is None else self.seed
+        return dataclasses.replace(config, seed=seed, **changed)
+
+
+def describe(landscape: Any, run: Run, report: Report) -> None:
+    """Claims, figures and a table that suit the landscape."""
+    trajectory = run.trajectory
+    energy_claims(trajectory, report)
+    levels: dict[str, float] = {}
+    panels = []
+    if isinstance(landscape, AttentionLandscape):
+        eigenvalues = np.asarray(feature_spectrum(landscape))
+        eigenvalues = eigenvalues[eigenvalues > 0]
+        levels = drawn_levels(eigenvalues, float(trajectory["loss"][0]))
+        panels.append(lambda ax: plots.plot_learned(ax, trajectory, eigenvalues.tolist()))
+        if float(landscape.inverse_context) == 0 and run.state.fast is None:
+            attention_claims(landscape, eigenvalues, run, report)
+        feature_table(landscape, eigenvalues, trajectory, report)
+    report.figure(
+        "loss",
+        "Loss along the run, with the critical levels of the data's own spectrum.",
+        lambda ax: plots.plot_loss(ax, trajectory, levels),
+        *panels,
+    )
+    report.figure(
+        "energy",
+        "The rate at which the loss falls, and the dissipation theory equates it with.",
+        lambda ax: plots.plot_energy_balance(ax, trajectory),
+    )
+    first = trajectory.isel(snapshot_time=0)
+    last = trajectory.isel(snapshot_time=-1)
+    names = [str(name) for name in trajectory.data_vars if str(name).startswith("particles")]
+    report.figure(
+        "particles",
+        "The particles at the first and at the last snapshot.",
+        *[
+            lambda ax, name=name: plots.plot_particles(
+                ax, name, first[name].values, last[name].values
+            )
+            for name in names
+        ],
+    )
+
+
+def energy_claims(trajectory: xarray.Dataset, report: Report) -> None:
+    """A gradient flow loses exactly what it dissipates."""
+    loss, spent = trajectory["loss"].values, trajectory["dissipated"].values
+    imbalance = float(np.max(np.abs(loss[0] - loss - spent))) / abs(float(loss[0]))
+    report.claim(
+        Claim.equal(
+            "energy balance: largest |L(0) − L(t) − dissipated| over L(0)",
+            "theory 1",
+            0.0,
+            imbalance,
+            absolute=0.01,
+        )
+    )
+
+
+def attention_claims(
+    landscape: AttentionLandscape, eigenvalues: np.ndarray, run: Run, report: Report
+) -> None:
+    """In the two-timescale limit the loss is what the missing features carry."""
+    missing = 1 - run.trajectory["learned_fraction"].values[-1][: eigenvalues.size]
+    loss = float(run.trajectory["loss"][-1])
+    report.claim(
+        Claim.equal(
+            "final loss is ½Σ λ_j (1 − learned fraction_j)",
+            "KS24; theory 2",
+            0.5 * float(eigenvalues @ missing),
+            loss,
+            relative=1e-6 if landscape.x.dtype == np.float64 else 1e-3,
+            absolute=1e-9,
+        )
+    )
+    threshold = benign_threshold(eigenvalues)
+    where = "inside" if loss < threshold else "outside"
+    report.text(
+        f"The final loss {loss:.6g} lies {where} the benign region L < ½λ_k = {threshold:.6g}, "
+        "where no critical point but the global minimum exists (KS24)."
+    )
+
+
+def drawn_levels(eigenvalues: np.ndarray, start: float) -> dict[str, float]:
+    """All levels where features are few, else those that miss only the smallest features."""
+    if eigenvalues.size <= 4:
+        chosen = saddle_levels(eigenvalues)
+    else:
+        count = eigenvalues.size
+        tails = [tuple(range(first, count)) for first in range(count + 1)]
+        chosen = {missing: saddle_level(eigenvalues, missing) for missing in tails}
+    return {
+        "missing {" + ", ".join(str(j + 1) for j in missing) + "}" if missing else "minimum": level
+        for missing, level in chosen.items()
+        if level <= 1.2 * start
+    }
+
+
+def feature_table(
+    landscape: AttentionLandscape,
+    eigenvalues: np.ndarray,
+    trajectory: xarray.Dataset,
+    report: Report,
+) -> None:
+    """Which features have been learned when, and what they are made of."""
+    time = trajectory["time"].values
+    fractions = trajectory["learned_fraction"].values
+    loadings = np.asarray(feature_loadings(landscape))
+    rows = [
+        "| feature | λ | made of | half learned at t | fraction at the end |",
+        "|---|---|---|---|---|",
+    ]
+    learned = []
+    for j, value in enumerate(eigenvalues):
+        when = first_time(time, fractions[:, j] >= 0.5)
+        largest = np.argsort(-np.abs(loadings[:, j]))[:3]
+        parts = " ".join(f"{loadings[i, j]:+.2f}·f{i + 1}" for i in largest)
+        said = "not yet" if when is None else f"{when:.4g}"
+        rows.append(f"| {j + 1} | {value:.4g} | {parts} | {said} | {fractions[-1, j]:.4f} |")
+        learned.append(
+            {
+                "feature": j + 1,
+                "eigenvalue": float(value),
+                "half_learned_at": when,
+                "final_fraction": float(fractions[-1, j]),
+            }
+        )
+    report.summary["features"] = learned
+    report.text("## Features learned\n\n" + "\n".join(rows))

@@ -1,0 +1,21 @@
+"""How a run can end, each way with a sentence."""
+
+from __future__ import annotations
+
+import enum
+
+
+class Outcome(enum.Enum):
+    """Why a run stopped; the value is the sentence."""
+
+    HORIZON = "reached the horizon"
+    STOPPED = "met the stopping criterion"
+    INTERRUPTED = "was interrupted; everything up to there is kept"
+    NON_FINITE = "met a non-finite number; the state before that step is kept"
+    UNSTABLE = "lost less energy than it dissipated, so the step is too large"
+    STEP_VANISHED = "needed a step below the resolution of time"
+
+    @property
+    def failed(self) -> bool:
+        """Whether the numbers after the stop cannot be trusted."""
+        return self in (Outcome.NON_FINITE, Outcome.UNSTABLE, Outcome.STEP_VANISHED)

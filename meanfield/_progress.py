@@ -1,0 +1,71 @@
+"""A progress bar on standard error, shown once a run has taken two seconds."""
+
+from __future__ import annotations
+
+import time as clock
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as Bar
+
+PATIENCE = 2.0  # seconds before anything is shown
+PERIOD = 10.0  # seconds between lines where there is no terminal
+
+
+class Progress:
+    """Reports flow time and loss; a bar in a terminal, a line now and then elsewhere.
+
+    Args:
+        label: what is running.
+        start: time at the beginning.
+        end: time at the end.
+        shown: false for silence.
+    """
+
+    def __init__(self, label: str, start: float, end: float, shown: bool = True):
+        self.label, self.start, self.end, self.shown = label, start, end, shown
+        self._bar: Bar | None = None
+        self._spoke = clock.monotonic() + PATIENCE - PERIOD
+
+    def __enter__(self) -> Progress:
+        self._began = clock.monotonic()
+        return self
+
+    def update(self, time: float, loss: float | None = None) -> None:
+        """Note where the run is."""
+        if not self.shown or clock.monotonic() - self._began < PATIENCE:
+            return
+        if self._bar is None:
+            self._open()
+        bar = self._bar
+        assert bar is not None
+        value = "" if loss is None else f"loss {loss:.4g}"
+        if bar.console.is_terminal:
+            bar.update(bar.task_ids[0], completed=time - self.start, value=value)
+        elif clock.monotonic() - self._spoke > PERIOD:
+            self._spoke = clock.monotonic()
+            share = (time - self.start) / (self.end - self.start)
+            bar.console.print(
+                f"{self.label}: {share:.0%}, t = {time:.4g}, {value}", highlight=False
+            )
+
+    def _open(self) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
+        from rich.progress import Progress as Bar
+
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.percentage:>3.0f}%"),
+            TextColumn("{task.fields[value]}"),
+            TimeRemainingColumn(),
+        )
+        self._bar = Bar(*columns, console=Console(stderr=True), transient=True)
+        self._bar.add_task(self.label, total=self.end - self.start, value="")
+        if self._bar.console.is_terminal:
+            self._bar.start()
+
+    def __exit__(self, *error: object) -> None:
+        if self._bar is not None:
+            self._bar.stop()

@@ -1,0 +1,113 @@
+"""What a command leaves in its folder: claims, configuration, trajectory, figures, a page."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ._claims import Claim
+from ._config import save_config
+from ._provenance import provenance
+
+if TYPE_CHECKING:
+    import xarray
+
+
+#: Draws into an `Axes`.
+Panel = Callable[..., None]
+
+
+class Report:
+    """Collects results and writes them as they come, so that nothing is lost on the way.
+
+    Args:
+        out: the folder; created.
+        title: heading of the page.
+        config: a configuration dataclass, written to `config.toml`.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+
+    def __init__(self, out: Path, title: str, config: Any):
+        self.out, self.title = out, title
+        self.claims: list[Claim] = []
+        self.sections: list[str] = []
+        self.summary: dict[str, Any] = {}
+        out.mkdir(parents=True, exist_ok=True)
+        save_config(out / "config.toml", config)
+
+    def text(self, paragraph: str) -> None:
+        """Add a paragraph of Markdown."""
+        self.sections.append(paragraph)
+
+    def claim(self, *claims: Claim) -> None:
+        """Add claims, and rewrite `claims.json`."""
+        self.claims.extend(claims)
+        entries = [claim.to_dict() for claim in self.claims]
+        (self.out / "claims.json").write_text(json.dumps(entries, indent=2, ensure_ascii=False))
+
+    def figure(self, name: str, caption: str, *draw: Panel, width: float = 6.0) -> None:
+        """Draw one panel per function into `name.png`."""
+        from matplotlib.figure import Figure
+
+        figure = Figure(figsize=(width * len(draw), 4.2), layout="constrained")
+        for index, panel in enumerate(draw):
+            panel(figure.add_subplot(1, len(draw), index + 1))
+        figure.savefig(self.out / f"{name}.png", dpi=150)
+        self.sections.append(f"![{caption}]({name}.png)\n\n*{caption}*")
+
+    def trajectory(self, dataset: xarray.Dataset) -> None:
+        """Write `trajectory.nc`."""
+        dataset.to_netcdf(self.out / "trajectory.nc", engine="h5netcdf")
+
+    def finish(self) -> None:
+        """Write `report.md`."""
+        held = sum(claim.holds for claim in self.claims)
+        lines = [
+            f"# {self.title}",
+            f"{held} of {len(self.claims)} claims hold.",
+            claims_table(self.claims),
+            *self.sections,
+            "## How these numbers came about",
+            _bullets(provenance()),
+            f"Written {time.strftime('%Y-%m-%d %H:%M:%S')}. The folder also holds `config.toml` "
+            "(enough to rerun), `claims.json` and `trajectory.nc`.",
+        ]
+        (self.out / "report.md").write_text("\n\n".join(lines) + "\n")
+
+    def result(self, command: str, **more: Any) -> dict[str, Any]:
+        """The machine-readable result that `--json` prints."""
+        return {
+            "command": command,
+            "out": str(self.out),
+            "claims": [claim.to_dict() for claim in self.claims],
+            **self.summary,
+            **more,
+        }
+
+
+def claims_table(claims: list[Claim]) -> str:
+    """The claims as a Markdown table."""
+    rows = ["| claim | predicted | measured | tolerance | holds |", "|---|---|---|---|---|"]
+    for claim in claims:
+        predicted = (
+            f"{claim.predicted:.6g}"
+            if claim.tolerance is not None
+            else (f"< {claim.predicted:.6g}")
+        )
+        tolerance = "" if claim.tolerance is None else f"{claim.tolerance:.2g}"
+        verdict = "yes" if claim.holds else "**NO**"
+        statement = claim.statement.replace("|", "\\|")  # a bare bar would end the cell
+        rows.append(
+            f"| {statement} ({claim.source}) | {predicted} | {claim.measured:.6g} "
+            f"| {tolerance} | {verdict} |"
+        )
+    return "\n".join(rows)
+
+
+def _bullets(entries: Mapping[str, Any]) -> str:
+    return "\n".join(f"- {key}: {value}" for key, value in entries.items())

@@ -1,0 +1,123 @@
+"""Time-stepping schemes by name: diffrax's solvers, stepped by hand inside our own loop."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import diffrax
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, PyTree
+
+from particles import InvalidInput
+
+
+class Scheme(eqx.Module):
+    """A Runge–Kutta scheme; with tolerances its error estimate controls the step.
+
+    Args:
+        solver: one of diffrax's explicit solvers.
+        order: order of convergence that theory promises (a test measures it).
+        rtol: relative tolerance; `None` for a fixed step.
+        atol: absolute tolerance.
+
+    Example:
+        >>> scheme_from("heun").order
+        2
+    """
+
+    solver: diffrax.AbstractSolver
+    order: int = eqx.field(static=True)
+    rtol: Float[Array, ""] | None = None
+    atol: Float[Array, ""] | None = None
+
+    @property
+    def adaptive(self) -> bool:
+        """Whether the step size follows the error estimate."""
+        return self.rtol is not None
+
+    # The flow does not depend on time, so every step is taken from time zero: as (time + dt) − time
+    # the step would lose digits, all of them in float32 after a few million steps.
+
+    def start(self, field: diffrax.ODETerm, dt: Array, y: PyTree) -> PyTree:
+        """What the scheme carries from step to step (last slope, controller's memory)."""
+        now = jnp.zeros_like(dt)
+        carried = self.solver.init(field, now, dt, y, None)
+        if not self.adaptive:
+            return carried, None
+        _, memory = self._controller().init(
+            field, now, dt, y, dt, None, self.solver.func, self._error_order(field)
+        )
+        return carried, memory
+
+    def step(
+        self,
+        field: diffrax.ODETerm,
+        dt: Array,
+        y: PyTree,
+        carried: PyTree,
+        jumped: Bool[Array, ""],
+    ) -> tuple[PyTree, Bool[Array, ""], Float[Array, ""], PyTree]:
+        """One step: the new state, whether to accept it, the next step size, what to carry.
+
+        With error control a step into non-finite numbers counts as one of infinite error.
+        """
+        now = jnp.zeros_like(dt)
+        carried_solver, memory = carried
+        candidate, error, _, stepped, _ = self.solver.step(
+            field, now, dt, y, None, carried_solver, jumped
+        )
+        if not self.adaptive:
+            return candidate, jnp.asarray(True), dt, (stepped, None)
+        sound = _all_finite((candidate, error))
+        error = jax.tree.map(lambda e: jnp.where(sound, e, jnp.inf), error)
+        reached = jax.tree.map(lambda new, old: jnp.where(sound, new, old), candidate, y)
+        keep, start, end, _, memory, _ = self._controller().adapt_step_size(
+            now, dt, y, reached, None, error, self._error_order(field), memory
+        )
+        stepped = jax.tree.map(lambda new, old: jnp.where(keep, new, old), stepped, carried_solver)
+        return candidate, jnp.asarray(keep), jnp.asarray(end - start), (stepped, memory)
+
+    def _controller(self) -> diffrax.PIDController:
+        return diffrax.PIDController(rtol=self.rtol, atol=self.atol)  # pyright: ignore
+
+    def _error_order(self, field: diffrax.ODETerm) -> Any:
+        return self.solver.error_order(field)
+
+
+def _all_finite(tree: PyTree) -> Bool[Array, ""]:
+    return jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(tree)]).all()
+
+
+#: Fixed-step schemes by name, with their order of convergence.
+FIXED: dict[str, tuple[type[diffrax.AbstractSolver], int]] = {
+    "euler": (diffrax.Euler, 1),
+    "heun": (diffrax.Heun, 2),
+    "bosh3": (diffrax.Bosh3, 3),
+    "tsit5": (diffrax.Tsit5, 5),
+}
+
+
+def scheme_from(name: str | Scheme, *, rtol: float = 1e-6, atol: float = 1e-9) -> Scheme:
+    """The scheme called `name`: `euler`, `heun`, `bosh3`, `tsit5`, or `adaptive`.
+
+    Args:
+        name: `adaptive` is Tsit5 with the step controlled by its embedded error estimate.
+        rtol: relative tolerance per step of `adaptive`.
+        atol: absolute tolerance per step of `adaptive`, in units of the particles.
+
+    Raises:
+        InvalidInput: unknown name, or tolerances not positive.
+    """
+    if isinstance(name, Scheme):
+        return name
+    if name == "adaptive":
+        if not (rtol > 0 and atol > 0):
+            raise InvalidInput(f"rtol is {rtol} and atol is {atol}; both must be positive.")
+        dtype = jnp.result_type(float)
+        return Scheme(diffrax.Tsit5(), 5, jnp.asarray(rtol, dtype), jnp.asarray(atol, dtype))
+    if name not in FIXED:
+        raise InvalidInput(f"scheme is {name!r}; choose one of {[*FIXED, 'adaptive']}.")
+    solver, order = FIXED[name]
+    return Scheme(solver(), order)

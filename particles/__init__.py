@@ -1,0 +1,16 @@
+"""The measure: weighted ensembles of particles, starting measures, streaming sums, storage."""
+
+from ._ensemble import Ensemble as Ensemble
+from ._errors import InvalidInput as InvalidInput
+from ._starts import gaussian as gaussian
+from ._starts import restrict as restrict
+from ._starts import sphere as sphere
+from ._starts import uniform as uniform
+from ._storage import load_ensemble as load_ensemble
+from ._storage import save_ensemble as save_ensemble
+from ._streaming import chunk_for as chunk_for
+from ._streaming import equal_weights as equal_weights
+from ._streaming import stream_map as stream_map
+from ._streaming import stream_sum as stream_sum
+from ._tree import leaf_names as leaf_names
+from ._tree import require_finite as require_finite

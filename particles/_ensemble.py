@@ -1,0 +1,118 @@
+"""An ensemble is a weighted empirical measure: the central object of the library."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jax.core import Tracer
+from jaxtyping import Array, ArrayLike, Float, PyTree, Shaped
+
+from ._errors import InvalidInput
+from ._streaming import equal_weights, stream_sum
+
+
+class Ensemble(eqx.Module):
+    """The empirical measure μ = Σ_i p_i δ_{θ_i} of a cloud of particles.
+
+    A particle may be any pytree of arrays; an ensemble stores one pytree whose leaves carry a
+    leading particle axis. Weights are probabilities; `None` stands for equal weights 1/N and
+    costs no memory. (theory.md, section 1; CB18)
+
+    Args:
+        particles: leaves of shape `(particles, ...)`.
+        weights: non-negative, of shape `(particles,)`; normalised to sum to one.
+
+    Raises:
+        InvalidInput: leaves disagree on the number of particles, there is no particle, or the
+            weights are negative, non-finite or sum to zero.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> mu = Ensemble({"a": jnp.array([1.0, 3.0])}, weights=jnp.array([3.0, 1.0]))
+        >>> mu.size, float(mu.mean(lambda p: p["a"]))
+        (2, 1.5)
+    """
+
+    particles: PyTree[Shaped[Array, "particles ..."]]
+    weights: Float[Array, " particles"] | None
+
+    def __init__(self, particles: PyTree, weights: ArrayLike | None = None):
+        particles = jax.tree.map(jnp.asarray, particles)
+        sizes = {leaf.shape[:1] for leaf in jax.tree.leaves(particles)}
+        if len(sizes) != 1 or () in sizes:
+            raise InvalidInput(
+                "particles must have leaves that share one leading particle axis; their shapes "
+                f"are {[leaf.shape for leaf in jax.tree.leaves(particles)]}."
+            )
+        if sizes == {(0,)}:
+            raise InvalidInput("particles holds N = 0 particles; give at least one.")
+        self.particles = particles
+        self.weights = None if weights is None else _normalised(weights, particles)
+
+    @property
+    def size(self) -> int:
+        """Number of particles N."""
+        return jax.tree.leaves(self.particles)[0].shape[0]
+
+    @property
+    def probabilities(self) -> Float[Array, " particles"]:
+        """The weights as an explicit array that sums to one."""
+        if self.weights is not None:
+            return self.weights
+        return equal_weights(self.particles)
+
+    def with_particles(self, particles: PyTree) -> Ensemble:
+        """The same weights on other particles (a push-forward)."""
+        return eqx.tree_at(lambda e: e.particles, self, particles)
+
+    def first(self, count: int) -> Ensemble:
+        """The first `count` particles as an ensemble of their own, weights renormalised."""
+        if not 1 <= count <= self.size:
+            raise InvalidInput(f"count is {count}; it must lie between 1 and N = {self.size}.")
+        head = jax.tree.map(lambda leaf: leaf[:count], self.particles)
+        return Ensemble(head, None if self.weights is None else self.weights[:count])
+
+    def mean(self, fn: Callable[[PyTree], PyTree], *, chunk: int | None = None) -> PyTree:
+        """∫ fn dμ, accumulated over chunks of particles.
+
+        Args:
+            fn: a function of one particle.
+            chunk: particles held in memory at once; all of them by default.
+        """
+
+        def weighted_sum(particles: PyTree, weights: Array) -> PyTree:
+            values = jax.vmap(fn)(particles)
+            return jax.tree.map(lambda v: jnp.tensordot(weights, v, 1, precision="highest"), values)
+
+        return stream_sum(weighted_sum, self.particles, self.weights, chunk)
+
+    def inner(self, u: PyTree, v: PyTree) -> Float[Array, ""]:
+        """⟨u, v⟩ in L²(μ) of two vector fields given at the particles: Σ_i p_i u_i·v_i."""
+        products = jax.tree.map(lambda x, y: jnp.sum((x * y).reshape(self.size, -1), axis=1), u, v)
+        pointwise = functools.reduce(jnp.add, jax.tree.leaves(products))
+        if self.weights is None:
+            return jnp.mean(pointwise)
+        return jnp.sum(self.weights * pointwise)
+
+    def norm(self, u: PyTree) -> Float[Array, ""]:
+        """‖u‖ in L²(μ) of a vector field given at the particles."""
+        return jnp.sqrt(self.inner(u, u))
+
+
+def _normalised(weights: ArrayLike, particles: PyTree) -> Array:
+    equal = equal_weights(particles)
+    weights = jnp.asarray(weights, equal.dtype)
+    if weights.shape != equal.shape:
+        raise InvalidInput(f"weights has shape {weights.shape}; it must be {equal.shape}.")
+    total = jnp.sum(weights)
+    valid = jnp.all(jnp.isfinite(weights) & (weights >= 0)) & (total > 0)
+    if not (isinstance(valid, Tracer) or bool(valid)):
+        raise InvalidInput(
+            f"weights lie between {float(weights.min())} and {float(weights.max())}; they must "
+            "be finite, non-negative and not all zero."
+        )
+    return weights / total

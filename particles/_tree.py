@@ -1,0 +1,46 @@
+"""Small pytree helpers shared by every package."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+from jax.core import Tracer
+from jaxtyping import PyTree
+
+from ._errors import InvalidInput
+
+
+def leaf_names(tree: PyTree) -> list[str]:
+    """Dotted path of every leaf, in flattening order; a bare array is called `particles`.
+
+    Example:
+        >>> leaf_names({"a": 0, "w": (1, 2)})
+        ['a', 'w.0', 'w.1']
+    """
+    paths = jax.tree_util.tree_flatten_with_path(tree)[0]
+    return [jax.tree_util.keystr(p, simple=True, separator=".") or "particles" for p, _ in paths]
+
+
+def require_finite(name: str, tree: PyTree) -> None:
+    """Refuse non-finite numbers in concrete arrays (traced values pass unseen).
+
+    Args:
+        name: what to call the argument in the message.
+        tree: the arrays to look at.
+
+    Raises:
+        InvalidInput: names the leaf and the first bad index.
+    """
+    for leaf_name, leaf in zip(leaf_names(tree), jax.tree.leaves(tree), strict=True):
+        leaf = jnp.asarray(leaf)
+        if isinstance(leaf, Tracer) or bool(jnp.isfinite(jnp.sum(leaf))):
+            continue
+        bad = ~jnp.isfinite(leaf)
+        if not bool(jnp.any(bad)):  # finite entries whose sum overflows
+            continue
+        index = tuple(int(i) for i in jnp.unravel_index(jnp.argmax(bad), leaf.shape))
+        where = name if leaf_name == "particles" else f"{name}.{leaf_name}"
+        raise InvalidInput(
+            f"{where}{list(index)} is {float(leaf[index])}; all entries must be finite: "
+            "remove or replace the non-finite ones."
+        )

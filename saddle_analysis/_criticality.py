@@ -1,0 +1,231 @@
+"""Where am I? The criticality report: gradient, curvature, index, and what follows from them."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import PyTree
+
+from landscapes import Landscape
+from particles import Ensemble, InvalidInput
+
+from ._budget import ProgressCallback
+from ._eigen import Eigenpairs, extreme_eigenpairs
+from ._morse import MorseIndex, morse_index
+from ._null_space import NullDirection, probe_null_space
+from ._operators import HessianOperator
+
+Kind = Literal["not critical", "local minimum", "strict saddle", "degenerate saddle"]
+
+
+@dataclass(frozen=True)
+class CriticalityReport:
+    """What kind of point an ensemble is at.
+
+    Args:
+        kind: `"not critical"`, `"local minimum"` (to tolerance), `"strict saddle"`, or
+            `"degenerate saddle"` (no negative curvature, descent at third or fourth order).
+        value: L(μ).
+        gradient_norm: ‖∇δL/δμ‖ in L²(μ); units of a particle per time.
+        gradient_tolerance: below which the ensemble counts as critical.
+        smallest: smallest eigenpairs of the Wasserstein Hessian.
+        largest: its largest eigenpair.
+        curvature_tolerance: eigenvalues within ± this count as zero; 1/time.
+        morse: Morse index with its certainty; `None` where no eigenvalue is negative.
+        null_directions: probed directions of zero curvature; empty unless none is negative.
+        products: Hessian products spent.
+    """
+
+    kind: Kind
+    value: float
+    gradient_norm: float
+    gradient_tolerance: float
+    smallest: Eigenpairs
+    largest: Eigenpairs
+    curvature_tolerance: float
+    morse: MorseIndex | None
+    null_directions: list[NullDirection]
+    products: int
+
+    @property
+    def index(self) -> int:
+        """Number of eigenvalues below −curvature_tolerance."""
+        return 0 if self.morse is None else self.morse.index
+
+    @property
+    def descent_order(self) -> int:
+        """Order of the first derivative that leads down: 1, 2, 3, 4, or 0 for none."""
+        if self.kind == "not critical":
+            return 1
+        if self.kind == "strict saddle":
+            return 2
+        return min((d.order for d in self.null_directions if d.descends), default=0)
+
+    @property
+    def flat(self) -> int:
+        """Number of probed directions along which L is constant to fourth order."""
+        return sum(direction.order == 0 for direction in self.null_directions)
+
+    @property
+    def sentence(self) -> str:
+        """The verdict in one sentence."""
+        lowest = f"smallest eigenvalue {self.smallest.values[0]:.4g}"
+        if self.kind == "not critical":
+            return (
+                f"Not critical: the gradient norm {self.gradient_norm:.2e} exceeds "
+                f"{self.gradient_tolerance:.0e} (L = {self.value:.6g}, {lowest})."
+            )
+        start = f"at L = {self.value:.6g}, gradient norm {self.gradient_norm:.1e}"
+        if self.morse is not None:
+            return f"Strict saddle {start}, {lowest}. {self.morse.sentence}"
+        if self.kind == "degenerate saddle":
+            return (
+                f"Degenerate saddle {start}: {lowest} is zero to tolerance "
+                f"{self.curvature_tolerance:.1e}, and L descends at order {self.descent_order}."
+            )
+        return f"Local minimum to tolerance {start}, {lowest}.{self._about_null()}"
+
+    def _about_null(self) -> str:
+        probed, flat = len(self.null_directions), self.flat
+        if not probed:
+            return ""
+        if flat == probed:
+            return f" All {probed} probed null directions are flat to fourth order (a symmetry)."
+        return (
+            f" Of {probed} probed null directions {flat} are flat to fourth order (a symmetry), "
+            f"{probed - flat} rise."
+        )
+
+    def __str__(self) -> str:
+        """The sentence and the eigenpairs."""
+        return (
+            f"{self.sentence}\nSmallest:\n{self.smallest}\nLargest:\n{self.largest}\n"
+            f"{self.products} Hessian products in all."
+        )
+
+
+def criticality_report(
+    landscape: Landscape,
+    ensemble: Ensemble,
+    fast: PyTree | None = None,
+    *,
+    gradient_tolerance: float | None = None,
+    curvature_tolerance: float | None = None,
+    count: int = 1,
+    confidence: float = 0.99,
+    expected: int = 1,
+    max_products: int = 5_000,
+    seed: int = 0,
+    chunk: int | None = None,
+    progress: ProgressCallback | None = None,
+    time_limit: float | None = None,
+) -> CriticalityReport:
+    """Classify an ensemble by its gradient, its Hessian and, where that is silent, beyond it.
+
+    Args:
+        landscape: any landscape.
+        ensemble: the point; all weights positive.
+        fast: frozen fast variables; `None` for the two-timescale limit.
+        gradient_tolerance: largest ‖∇δL/δμ‖ of a critical point; by default 1e-6 in float64,
+            1e-3 in float32.
+        curvature_tolerance: eigenvalues within ± this count as zero; by default 1e-5 ‖H‖ in
+            float64, 1e-3 ‖H‖ in float32.
+        count: smallest eigenpairs to report.
+        confidence: of the Morse index.
+        expected: guess of the Morse index.
+        max_products: bound on Hessian products of every stage.
+        seed: of the random vectors.
+        chunk: particles held at once.
+        progress: called with a `Progress` every few products.
+        time_limit: seconds for every stage.
+
+    Raises:
+        InvalidInput: non-finite particles, zero weights, a tolerance that is not positive.
+        RuntimeError: a Hessian product is not finite.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from landscapes import Neuron, RegressionLandscape
+        >>> landscape = RegressionLandscape(jnp.array([[1.0]]), jnp.array([[2.0]]), "tanh")
+        >>> mu = Ensemble(Neuron(a=jnp.zeros((1, 1)), w=jnp.zeros((1, 1))))
+        >>> report = criticality_report(landscape, mu)
+        >>> report.kind, report.index  # F = ½(2 − a tanh w)² at the origin
+        ('strict saddle', 1)
+    """
+    for name, value in [
+        ("gradient_tolerance", gradient_tolerance),
+        ("curvature_tolerance", curvature_tolerance),
+    ]:
+        if value is not None and not value > 0:
+            raise InvalidInput(f"{name} is {value}; it must be positive.")
+    operator = HessianOperator(landscape, ensemble, fast, chunk=chunk)
+    double = operator.dtype == np.float64
+    if gradient_tolerance is None:
+        gradient_tolerance = 1e-6 if double else 1e-3
+    value, velocity = landscape.value_and_velocity(ensemble, fast, chunk=chunk)
+    gradient_norm = float(ensemble.norm(velocity))
+    critical = gradient_norm <= gradient_tolerance
+    if not critical:
+        warnings.warn(
+            f"the ensemble is not at a critical point (gradient norm {gradient_norm:.2e} > "
+            f"{gradient_tolerance:.0e}); its spectrum says nothing about saddles.",
+            stacklevel=2,
+        )
+    limits = {"max_products": max_products, "progress": progress, "time_limit": time_limit}
+    count = min(count, operator.size)
+    largest = extreme_eigenpairs(operator, 1, which="largest", tolerance=1e-3, seed=seed, **limits)
+    norm = largest.norm
+    if curvature_tolerance is None:
+        curvature_tolerance = max((1e-5 if double else 1e-3) * norm, float(np.finfo(float).tiny))
+    smallest = extreme_eigenpairs(
+        operator, count, residual=curvature_tolerance / 10, seed=seed, verify=count > 1, **limits
+    )
+    products = largest.products + smallest.products
+    morse, directions = None, []
+    kind: Kind = "not critical"
+    if critical and smallest.values[0] < -curvature_tolerance:
+        morse = morse_index(
+            operator,
+            threshold=curvature_tolerance,
+            expected=expected,
+            confidence=confidence,
+            seed=seed,
+            **limits,
+        )
+        products += morse.pairs.products
+        kind = "strict saddle"
+    elif critical:
+        null = [
+            field
+            for lam, field in zip(smallest.values, smallest.fields, strict=True)
+            if abs(lam) <= curvature_tolerance
+        ]
+        length = float(ensemble.norm(ensemble.particles)) or 1.0
+        directions, spent = probe_null_space(
+            operator,
+            jax.random.key(seed),
+            starts=null,
+            tolerance=1e-6 if double else 1e-3,
+            scale=max(abs(float(value)), norm * length**2, float(jnp.finfo(operator.dtype).tiny)),
+            length=length,
+        )
+        products += spent
+        descends = any(direction.descends for direction in directions)
+        kind = "degenerate saddle" if descends else "local minimum"
+    return CriticalityReport(
+        kind,
+        float(value),
+        gradient_norm,
+        gradient_tolerance,
+        smallest,
+        largest,
+        curvature_tolerance,
+        morse,
+        directions,
+        products,
+    )

@@ -1,0 +1,155 @@
+"""Improvement rates: first order away from critical points, second order near them."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float, PyTree
+
+from landscapes import Landscape
+from particles import Ensemble, InvalidInput
+
+from ._eigen import Eigenpairs
+from ._line import fit_line
+
+
+class SecondOrderPrediction(NamedTuple):
+    """Loss near a saddle as its negative eigenpairs predict it.
+
+    Args:
+        rates: growth rates |λ_i| of the unstable components; 1/time.
+        overlaps: their sizes c_i = ⟨u_i, ξ⟩ at time zero, in units of the particles.
+        unstable: ‖projection of ξ on the unstable space‖ / ‖ξ‖.
+    """
+
+    rates: np.ndarray
+    overlaps: np.ndarray
+    unstable: float
+
+    def decrease(self, times: Float[np.ndarray, " times"] | float) -> np.ndarray:
+        """L(saddle) − L(t) = ½ Σ_i |λ_i| c_i² e^{2|λ_i|t}, while the linear regime lasts."""
+        t = np.atleast_1d(np.asarray(times, float))
+        return 0.5 * np.exp(2 * np.outer(t, self.rates)) @ (self.rates * self.overlaps**2)
+
+    def time_to(self, size: float) -> float:
+        """When the unstable component reaches an L²(μ) size; infinite if there is none."""
+        norm = float(np.linalg.norm(self.overlaps))
+        if norm == 0 or not self.rates.size:
+            return float("inf")
+        low, high = 0.0, max(0.0, np.log(size / norm)) / float(np.min(self.rates))
+        for _ in range(100):  # bisection: the size is increasing in time
+            middle = (low + high) / 2
+            grown = np.linalg.norm(self.overlaps * np.exp(np.minimum(self.rates * middle, 300)))
+            low, high = (middle, high) if grown < size else (low, middle)
+        return high
+
+
+class LojasiewiczFit(NamedTuple):
+    """Local Łojasiewicz inequality ‖∇L‖ ≥ c (L − L*)^θ, fitted.
+
+    Args:
+        exponent: θ; ½ at a non-degenerate minimum (exponential decay), more where it is flatter.
+        interval: confidence interval of θ.
+        constant: c.
+        records: number of records used.
+    """
+
+    exponent: float
+    interval: tuple[float, float]
+    constant: float
+    records: int
+
+
+def dissipation(
+    landscape: Landscape,
+    ensemble: Ensemble,
+    fast: PyTree | None = None,
+    *,
+    chunk: int | None = None,
+) -> float:
+    """−dL/dt along the flow, ∫‖∇δL/δμ‖² dμ: the first-order improvement rate.
+
+    (theory.md, section 1; KS24)
+
+    Args:
+        landscape: any landscape.
+        ensemble: where to take it.
+        fast: frozen fast variables; `None` for the two-timescale limit.
+        chunk: particles held at once.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from landscapes import Neuron, RegressionLandscape
+        >>> landscape = RegressionLandscape(jnp.array([[1.0]]), jnp.array([[2.0]]), "relu")
+        >>> mu = Ensemble(Neuron(a=jnp.array([[1.0]]), w=jnp.array([[1.0]])))
+        >>> dissipation(landscape, mu)  # F = ½(2 − aw)²: both derivatives are −1
+        2.0
+    """
+    velocity = landscape.velocity(ensemble, fast, chunk=chunk)
+    return float(ensemble.inner(velocity, velocity))
+
+
+def second_order_prediction(
+    pairs: Eigenpairs, ensemble: Ensemble, perturbation: PyTree
+) -> SecondOrderPrediction:
+    """What the negative eigenpairs at a saddle say of a run started beside it.
+
+    Args:
+        pairs: eigenpairs at the saddle, e.g. from `negative_eigenpairs`; only negative ones count.
+        ensemble: the saddle.
+        perturbation: displacement ξ of the particles, leaves `(particles, ...)`.
+
+    Raises:
+        InvalidInput: no eigenvalue is negative.
+    """
+    negative = np.flatnonzero(pairs.values < 0)
+    if negative.size == 0:
+        raise InvalidInput("pairs has no negative eigenvalue; there is no unstable space here.")
+    overlaps = np.array([float(ensemble.inner(pairs.fields[i], perturbation)) for i in negative])
+    total = float(ensemble.norm(perturbation))
+    share = float(np.linalg.norm(overlaps)) / total if total > 0 else 0.0
+    return SecondOrderPrediction(-pairs.values[negative], overlaps, share)
+
+
+def fit_lojasiewicz(
+    losses: Float[np.ndarray, " losses"],
+    dissipations: Float[np.ndarray, " dissipations"],
+    limit: float,
+    *,
+    confidence: float = 0.95,
+    floor: float = 1e-12,
+) -> LojasiewiczFit:
+    """Slope of log(−dL/dt) against log(L − L*): twice the Łojasiewicz exponent θ.
+
+    Args:
+        losses: L along a run; use the part that approaches the limit.
+        dissipations: −dL/dt there, from `dissipation` or by differences.
+        limit: L*, e.g. the level of the minimum or saddle approached.
+        confidence: of the interval.
+        floor: records with L − L* below this, or not dissipating, are left out; loss units.
+
+    Raises:
+        InvalidInput: shapes disagree, or fewer than three records remain.
+
+    Example:
+        >>> t = np.linspace(0, 5, 20)
+        >>> fit = fit_lojasiewicz(np.exp(-2 * t), 2 * np.exp(-2 * t), 0.0)
+        >>> round(fit.exponent, 6)
+        0.5
+    """
+    loss, rate = np.asarray(losses, float), np.asarray(dissipations, float)
+    if loss.ndim != 1 or loss.shape != rate.shape:
+        raise InvalidInput(
+            f"losses has shape {loss.shape} and dissipations {rate.shape}; one of each per record."
+        )
+    above = loss - limit
+    keep = (above > floor) & (rate > 0) & np.isfinite(above) & np.isfinite(rate)
+    if keep.sum() < 3 or np.ptp(above[keep]) == 0:
+        raise InvalidInput(
+            f"only {int(keep.sum())} records dissipate above limit = {limit}; at least three "
+            "different ones are needed: check the limit, or record more often."
+        )
+    slope, half, intercept = fit_line(np.log(above[keep]), np.log(rate[keep]), confidence)
+    interval = ((slope - half) / 2, (slope + half) / 2)
+    return LojasiewiczFit(slope / 2, interval, float(np.exp(intercept / 2)), int(keep.sum()))

@@ -1,0 +1,103 @@
+"""What every spectral routine needs of an operator, and operators made from a matrix."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol, runtime_checkable
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, PyTree
+
+from particles import InvalidInput
+
+
+@runtime_checkable
+class SymmetricOperator(Protocol):
+    """A symmetric matrix known by its products: all that the eigensolvers ask for.
+
+    `HessianOperator` is one. An optional attribute `dtype` names the floating type of its vectors
+    (JAX's default float otherwise). `matvec` must be a JAX function.
+    """
+
+    @property
+    def size(self) -> int:
+        """Number of unknowns."""
+        ...
+
+    @property
+    def matvec(self) -> Callable[[Array], Array]:
+        """The product with a vector of shape `(size,)`."""
+        ...
+
+    def to_field(self, vector: Array) -> PyTree:
+        """What a vector of coordinates stands for."""
+        ...
+
+
+class MatrixOperator(eqx.Module):
+    """A symmetric matrix, or the diagonal of one, as an operator: for tests and small problems.
+
+    Args:
+        matrix: shape `(size, size)`, symmetric, or `(size,)` for a diagonal matrix.
+
+    Raises:
+        InvalidInput: neither a vector nor a symmetric matrix.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> MatrixOperator(jnp.array([2.0, 3.0])).matvec(jnp.ones(2)).tolist()
+        [2.0, 3.0]
+    """
+
+    matrix: Array
+
+    def __init__(self, matrix: Array):
+        matrix = jnp.asarray(matrix)
+        if matrix.ndim not in (1, 2) or len(set(matrix.shape)) != 1 or matrix.size == 0:
+            raise InvalidInput(
+                f"matrix has shape {matrix.shape}; give a square matrix, or its diagonal."
+            )
+        scale = float(jnp.max(jnp.abs(matrix)))
+        if matrix.ndim == 2 and float(jnp.max(jnp.abs(matrix - matrix.T))) > 1e-4 * scale:
+            raise InvalidInput("matrix is not symmetric; give (matrix + matrix.T) / 2.")
+        self.matrix = matrix
+
+    @property
+    def size(self) -> int:
+        """Number of rows."""
+        return self.matrix.shape[0]
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Floating type of the vectors."""
+        return self.matrix.dtype
+
+    def matvec(self, vector: Float[Array, " size"]) -> Float[Array, " size"]:
+        """The product with a vector."""
+        if self.matrix.ndim == 1:
+            return self.matrix * vector
+        return jnp.matmul(self.matrix, vector, precision="highest")
+
+    def to_field(self, vector: Float[Array, " size"]) -> Float[Array, " size"]:
+        """The vector itself."""
+        return vector
+
+
+def dtype_of(operator: SymmetricOperator) -> np.dtype:
+    """Floating type of the operator's vectors."""
+    return np.dtype(getattr(operator, "dtype", None) or jnp.result_type(float))
+
+
+def dense_matrix(operator: SymmetricOperator) -> np.ndarray:
+    """The operator as a symmetric matrix, one product per column; exactly symmetrised."""
+    identity = jnp.eye(operator.size, dtype=dtype_of(operator))
+    columns: Any = np.asarray(jax.lax.map(operator.matvec, identity), np.float64)
+    if not np.isfinite(columns).all():
+        raise RuntimeError(
+            "the operator gives non-finite numbers; look for a landscape that is not smooth at "
+            "this ensemble."
+        )
+    return (columns + columns.T) / 2

@@ -1,0 +1,40 @@
+"""Shared test setup: float64 by default, eight CPU devices, no display."""
+
+import os
+import sys
+from collections.abc import Iterator
+
+import jax
+import matplotlib
+import pytest
+
+# Set before any computation starts: devices are fixed once the backend is up. Config values, unlike
+# XLA_FLAGS, are not inherited by the subprocesses some tests start, so those see what a user sees.
+if "JAX_PLATFORMS" not in os.environ:
+    jax.config.update("jax_platforms", "cpu")
+jax.config.update("jax_num_cpu_devices", 8)
+jax.config.update("jax_enable_x64", True)
+matplotlib.use("Agg")
+
+
+@pytest.fixture(params=["float32", "float64"])
+def precision(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Runs the test once in each precision; the value is the name of the default float type."""
+    with jax.enable_x64(request.param == "float64"):
+        yield request.param
+
+
+@pytest.fixture
+def user_precision() -> Iterator[None]:
+    """JAX as a user finds it (float32); an example may switch, which is undone after it."""
+    jax.config.update("jax_enable_x64", False)
+    yield
+    jax.config.update("jax_enable_x64", True)
+
+
+@pytest.fixture(autouse=True)
+def close_figures() -> Iterator[None]:
+    """No figure outlives its test."""
+    yield
+    if pyplot := sys.modules.get("matplotlib.pyplot"):
+        pyplot.close("all")

@@ -1,0 +1,49 @@
+"""The suggested step against a dense Hessian, and against what really is stable."""
+
+import math
+
+import jax
+import numpy as np
+import pytest
+from jax.flatten_util import ravel_pytree
+
+from flow_cases import Springs, points, smooth_attention
+from helpers import attention_matrix, cloud, dense_loss
+from meanfield import FlowFailed, GradientFlow, simulate, stable_step
+from saddle_analysis import HessianOperator
+
+
+def test_stable_step_is_one_over_the_largest_eigenvalue() -> None:
+    landscape, start = smooth_attention(), cloud()
+    flow = GradientFlow(landscape)
+    flat, unravel = ravel_pytree(start.particles)
+    hessian = jax.hessian(lambda v: dense_loss(landscape, unravel(v), start.probabilities))(flat)
+    largest = start.size * np.linalg.eigvalsh(hessian)[-1]
+    assert stable_step(flow, start) == pytest.approx(1 / largest, rel=1e-2)
+    assert stable_step(flow, flow.start(start, 0.1)) == stable_step(flow, start)
+    dense = HessianOperator(landscape, start).dense()
+    assert np.linalg.eigvalsh(dense)[-1] == pytest.approx(largest, rel=1e-9)
+
+
+def test_stable_step_of_a_stiff_fast_variable() -> None:
+    landscape, start, fast = smooth_attention(), cloud(), attention_matrix()
+    flow = GradientFlow(landscape, ratio=1e-6)
+    flat, unravel = ravel_pytree(fast)
+    loss = lambda v: dense_loss(landscape, start.particles, start.probabilities, unravel(v))  # noqa: E731
+    stiff = np.linalg.eigvalsh(jax.hessian(loss)(flat))[-1] / 1e-6
+    assert stable_step(flow, flow.start(start, 0.1, fast)) == pytest.approx(1 / stiff, rel=1e-2)
+
+
+def test_no_curvature_no_limit() -> None:
+    assert stable_step(GradientFlow(Springs(pull=0.0, spring=0.0)), points()) == math.inf
+
+
+@pytest.mark.parametrize(("share", "stable"), [(1.7, True), (2.1, False)])
+def test_euler_is_stable_up_to_twice_that_step(share: float, stable: bool) -> None:
+    flow, start = GradientFlow(Springs(), scheme="euler"), points()
+    dt = share * stable_step(flow, start)
+    if stable:
+        assert float(simulate(flow, start, horizon=50 * dt, dt=dt).trajectory.loss[-1]) < 1e-2
+    else:
+        with pytest.raises(FlowFailed, match="too large"):
+            simulate(flow, start, horizon=50 * dt, dt=dt)

@@ -1,0 +1,70 @@
+"""Fast variables: the limit, finite timescale ratios, and frozen ones."""
+
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from flow_cases import LaggedSprings, end, flat, lagged_solution, points, smooth_attention
+from helpers import attention_matrix, cloud, dense_loss
+from landscapes import neuron_start
+from meanfield import GradientFlow, scheme_from
+
+
+@pytest.mark.parametrize("ratio", [0.1, 1.0, 5.0])
+def test_coupled_flow_equals_the_matrix_exponential(ratio: float) -> None:
+    landscape, start, fast = LaggedSprings(), points(), jnp.array([2.0, -1.0])
+    flow = GradientFlow(landscape, scheme=scheme_from("adaptive", rtol=1e-9), ratio=ratio)
+    run = end(flow, start, 1.5, 0.01, fast=fast)
+    wanted, wanted_fast = lagged_solution(landscape, start.particles, fast, ratio, 1.5)
+    np.testing.assert_allclose(run.ensemble.particles, wanted, rtol=0, atol=1e-7)
+    np.testing.assert_allclose(run.state.fast, wanted_fast, rtol=0, atol=1e-7)
+
+
+def test_coupled_step_equals_a_loop_by_hand() -> None:
+    landscape, start, fast, ratio, dt = smooth_attention(), cloud(), attention_matrix(), 0.5, 0.02
+    loss = lambda neurons, w: dense_loss(landscape, neurons, start.probabilities, w)  # noqa: E731
+    neurons, w = start.particles, fast
+    for _ in range(5):
+        slope, slope_w = jax.grad(loss, argnums=(0, 1))(neurons, w)
+        neurons = jax.tree.map(lambda p, s: p - dt * start.size * s, neurons, slope)
+        w = w - dt / ratio * slope_w
+    run = end(GradientFlow(landscape, scheme="euler", ratio=ratio), start, 5 * dt, dt, fast=fast)
+    np.testing.assert_allclose(flat(run.ensemble), flat(neurons), rtol=0, atol=1e-13)
+    np.testing.assert_allclose(run.state.fast, w, rtol=0, atol=1e-13)
+
+
+def test_distance_to_the_limit_is_linear_in_the_ratio() -> None:
+    # The fast rate is that of Σμ°Σ°μ over ε: this start keeps its smallest eigenvalue at 3e-5.
+    landscape = smooth_attention(ridge=1.0)
+    start = neuron_start(jax.random.key(0), landscape, 7, output_mean=4.0)
+    limit = flat(end(GradientFlow(landscape, scheme="adaptive"), start, 0.5, 0.01).ensemble)
+    ratios = [1.0, 0.1, 0.01, 0.001]
+    distances = []
+    for ratio in ratios:
+        flow = GradientFlow(landscape, scheme="adaptive", ratio=ratio)
+        distances.append(np.abs(flat(end(flow, start, 0.5, 1e-3).ensemble) - limit).max())
+    assert np.all(np.diff(distances) < 0)
+    assert distances[-1] < 5e-3 * np.abs(limit).max()
+    # First order in ε once ε is well below the other time scales.
+    assert distances[2] / distances[3] == pytest.approx(10, rel=0.05)
+
+
+def test_infinite_ratio_freezes_the_fast_variables() -> None:
+    landscape, start, fast = smooth_attention(), cloud(), attention_matrix()
+    run = end(GradientFlow(landscape, ratio=math.inf), start, 1.0, 0.05, fast=fast)
+    np.testing.assert_array_equal(run.state.fast, fast)
+    assert np.abs(flat(run.ensemble) - flat(start)).max() > 1e-2
+
+
+def test_fast_variables_start_at_equilibrium() -> None:
+    landscape, start = smooth_attention(), cloud()
+    state = GradientFlow(landscape, ratio=1.0).start(start, 0.1)
+    np.testing.assert_array_equal(state.fast, landscape.solve_fast(landscape.moments(start)))
+
+
+@pytest.mark.parametrize("ratio", [None, 0.25, math.inf])
+def test_ratio_is_remembered(ratio: float | None) -> None:
+    assert GradientFlow(smooth_attention(), ratio=ratio).ratio == ratio

@@ -1,0 +1,158 @@
+"""The empirical measure: means, norms, parts of it, and what leaves every functional alone."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from helpers import OUTPUTS, SIZE, attention, close, cloud
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from landscapes import Neuron
+from particles import Ensemble, gaussian, leaf_names, restrict, sphere, uniform
+
+few = settings(max_examples=15, deadline=None)
+LANDSCAPE = attention(ridge=0.1)
+
+
+def take(mu: Ensemble, order: np.ndarray) -> Ensemble:
+    return jax.tree.map(lambda leaf: leaf[order], mu)
+
+
+@few
+@given(order=st.permutations(range(SIZE)), seed=st.integers(0, 99))
+def test_permuting_the_particles_permutes_the_velocity(order, seed):
+    mu = cloud(seed, weighted=True)
+    value, velocity = LANDSCAPE.value_and_velocity(mu)
+    shuffled_value, shuffled = LANDSCAPE.value_and_velocity(take(mu, np.array(order)))
+    close(shuffled_value, value, scale=10)
+    close(shuffled, jax.tree.map(lambda leaf: leaf[np.array(order)], velocity), scale=100)
+
+
+@few
+@given(seed=st.integers(0, 99), index=st.integers(0, SIZE - 1), share=st.floats(0.05, 0.95))
+def test_splitting_a_particle_changes_nothing(seed, index, share):
+    mu = cloud(seed, weighted=True)
+    split = take(mu, np.append(np.arange(SIZE), index))
+    weights = split.weights.at[index].mul(share).at[-1].mul(1 - share)
+    value, velocity = LANDSCAPE.value_and_velocity(mu)
+    split_value, split_velocity = LANDSCAPE.value_and_velocity(Ensemble(split.particles, weights))
+    close(split_value, value, scale=10)
+    twice = jax.tree.map(lambda leaf: jnp.append(leaf, leaf[index][None], axis=0), velocity)
+    close(split_velocity, twice, scale=100)
+
+
+@few
+@given(seed=st.integers(0, 99), entries=st.lists(st.floats(-1, 1), min_size=4, max_size=4))
+def test_the_attention_value_is_invariant_under_mixing_of_outputs(seed, entries):
+    """L depends on the span of h_μ only (no ridge): h → Bh changes nothing."""
+    landscape, mu = attention(), cloud(seed)
+    mixing = jnp.array(entries).reshape(OUTPUTS, OUTPUTS) + 2.5 * jnp.eye(OUTPUTS)
+    mixed = mu.with_particles(Neuron(mu.particles.a @ mixing.T, mu.particles.w))
+    assert float(landscape.value(mixed)) == pytest.approx(float(landscape.value(mu)), rel=1e-9)
+
+
+def test_weights_are_probabilities_and_none_is_equal_weights():
+    mu = cloud()
+    equal = Ensemble(mu.particles, jnp.full(SIZE, 3.0))
+    close(equal.weights, np.full(SIZE, 1 / SIZE))
+    close(mu.probabilities, equal.probabilities)
+    close(LANDSCAPE.value_and_velocity(mu), LANDSCAPE.value_and_velocity(equal))
+    assert mu.weights is None
+    close(Ensemble(mu.particles, np.arange(1, 8)).weights, np.arange(1, 8) / 28)
+
+
+def test_mean_inner_product_and_norm_against_numpy():
+    for mu in (cloud(), cloud(weighted=True)):
+        a, w = map(np.asarray, mu.particles)
+        p = np.asarray(mu.probabilities)
+        for chunk in (None, 3):
+            mean = mu.mean(lambda n: {"outer": jnp.outer(n.a, n.w), "norm": n.a @ n.a}, chunk=chunk)
+            close(mean, {"outer": np.einsum("n,ni,nj", p, a, w), "norm": p @ np.sum(a**2, 1)})
+        u, v = mu.particles, Neuron(2 * mu.particles.a - 1, mu.particles.w**2)
+        product = p @ (np.sum(a * np.asarray(v.a), 1) + np.sum(w * np.asarray(v.w), 1))
+        close(mu.inner(u, v), product)
+        close(mu.norm(u), np.sqrt(p @ (np.sum(a**2, 1) + np.sum(w**2, 1))))
+
+
+def test_particles_of_integers_have_a_mean():
+    mu = Ensemble(jnp.array([1, 2, 6]))
+    assert float(mu.mean(lambda n: n)) == pytest.approx(3)
+    assert float(mu.mean(lambda n: n, chunk=2)) == pytest.approx(3)
+    close(mu.probabilities, np.full(3, 1 / 3))
+
+
+def test_one_particle_is_an_ensemble():
+    mu = cloud(size=1)
+    close(mu.mean(lambda n: n), jax.tree.map(lambda leaf: leaf[0], mu.particles))
+    assert mu.size == 1
+    assert np.isfinite(LANDSCAPE.value(mu))
+
+
+def test_first_takes_the_head_and_renormalises():
+    mu = cloud(weighted=True)
+    head = mu.first(3)
+    close(head.weights, np.asarray(mu.weights[:3]) / np.asarray(mu.weights[:3]).sum())
+    np.testing.assert_array_equal(head.particles.w, mu.particles.w[:3])
+    assert cloud().first(3).weights is None
+
+
+def test_ensembles_are_pytrees_and_may_be_built_in_compiled_code():
+    mu = cloud(weighted=True)
+    built = jax.jit(Ensemble)(mu.particles, mu.weights)
+    close(built, mu)
+    assert leaf_names(mu) == ["particles.a", "particles.w", "weights"]
+    assert leaf_names(jnp.zeros(2)) == ["particles"]
+
+
+# --- starting measures -------------------------------------------------------------------------
+
+LIKE = Neuron(a=jax.ShapeDtypeStruct((), "float64"), w=jax.ShapeDtypeStruct((2, 3), "float64"))
+COUNT = 20_000
+
+
+def in_standard_errors(sample: np.ndarray, mean: float) -> float:
+    return abs(sample.mean() - mean) / (sample.std() / np.sqrt(sample.size))
+
+
+def test_gaussian_start():
+    mu = gaussian(jax.random.key(0), COUNT, LIKE, mean=Neuron(a=2.0, w=0.0), scale=0.5)
+    a, w = map(np.asarray, mu.particles)
+    assert w.shape == (COUNT, 2, 3)
+    assert in_standard_errors(a, 2) < 4
+    assert in_standard_errors(w, 0) < 4
+    assert in_standard_errors((a - 2) ** 2, 0.25) < 4
+    assert in_standard_errors(w**2, 0.25) < 4
+    assert abs(np.corrcoef(a, w[:, 0, 0])[0, 1]) * np.sqrt(COUNT) < 4  # leaves are independent
+
+
+def test_uniform_start():
+    mu = uniform(jax.random.key(1), COUNT, LIKE, low=-1.0, high=Neuron(a=3.0, w=1.0))
+    a, w = map(np.asarray, mu.particles)
+    assert -1 <= a.min() < -0.99
+    assert 2.99 < a.max() < 3
+    assert in_standard_errors(a, 1) < 4
+    assert in_standard_errors(w**2, 1 / 3) < 4
+
+
+def test_sphere_start():
+    mu = sphere(jax.random.key(2), COUNT, LIKE, radius=2.0)
+    a, w = map(np.asarray, mu.particles)
+    close(np.abs(a), np.full(COUNT, 2.0))
+    close(np.linalg.norm(w.reshape(COUNT, -1), axis=1), np.full(COUNT, 2.0))
+    assert in_standard_errors(w[:, 0, 0], 0) < 4
+    assert in_standard_errors(w[:, 1, 2] ** 2, 4 / 6) < 4
+
+
+def test_starts_depend_on_the_key_alone():
+    one, same, other = (gaussian(jax.random.key(k), 4, LIKE) for k in (0, 0, 1))
+    np.testing.assert_array_equal(one.particles.w, same.particles.w)
+    assert not np.any(np.asarray(one.particles.w == other.particles.w))
+
+
+def test_restrict_zeroes_coordinates_only():
+    mu = cloud(weighted=True)
+    kept = restrict(mu, Neuron(a=1, w=jnp.array([True, False, True])))
+    np.testing.assert_array_equal(kept.particles.a, mu.particles.a)
+    np.testing.assert_array_equal(kept.particles.w, mu.particles.w * jnp.array([1, 0, 1]))
+    np.testing.assert_array_equal(kept.weights, mu.weights)

@@ -1,0 +1,103 @@
+"""Operators and landscapes whose spectra are known, for the tests of this folder."""
+
+from collections.abc import Callable
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.flatten_util import ravel_pytree
+
+from landscapes import AttentionLandscape, Landscape, Neuron, canonical_form
+from particles import Ensemble
+from saddle_analysis import MatrixOperator
+
+EIGENVALUES = (1.0, 0.5, 0.2)
+
+
+def diagonal(*parts: float | list[float] | np.ndarray) -> MatrixOperator:
+    """A diagonal operator with the given eigenvalues."""
+    return MatrixOperator(
+        jnp.asarray(np.concatenate([np.atleast_1d(part) for part in parts]), float)
+    )
+
+
+def rotated(values: np.ndarray, seed: int = 0) -> MatrixOperator:
+    """A full matrix with the given eigenvalues."""
+    rng = np.random.default_rng(seed)
+    basis = np.linalg.qr(rng.normal(size=(len(values), len(values))))[0]
+    matrix = (basis * values) @ basis.T
+    return MatrixOperator(jnp.asarray((matrix + matrix.T) / 2))
+
+
+def euclidean_hessian(loss: Callable, ensemble: Ensemble) -> np.ndarray:
+    """Hessian of F(θ_1..θ_N) in the orthonormal coordinates √p_i u_i, formed by `jax.hessian`."""
+    flat, unravel = ravel_pytree(ensemble.particles)
+    hessian = jax.hessian(lambda v: loss(unravel(v)))(flat)
+    root = jax.tree.map(
+        lambda leaf: jnp.broadcast_to(
+            jnp.sqrt(ensemble.probabilities).reshape(-1, *[1] * (leaf.ndim - 1)), leaf.shape
+        ),
+        ensemble.particles,
+    )
+    scale = ravel_pytree(root)[0]
+    return np.asarray(hessian / scale[:, None] / scale[None, :])
+
+
+def realisable(samples: int = 256) -> tuple[AttentionLandscape, jax.Array]:
+    """An attention landscape whose targets twelve known neurons span, and those neurons."""
+    rng = np.random.default_rng(0)
+    x = jnp.asarray(rng.normal(size=(samples, 5)))
+    positions = jnp.asarray(rng.normal(size=(12, 5)))
+    f, _ = canonical_form(jnp.tanh(x @ positions.T)[:, :3], EIGENVALUES)
+    return AttentionLandscape(x, f), positions
+
+
+class Polynomial(Landscape):
+    """Any function of the mean particle; with one particle, any function of the parameters."""
+
+    function: Callable = eqx.field(static=True)
+
+    def features(self, particle):
+        return particle
+
+    def risk(self, moments, fast=None):
+        return self.function(moments)
+
+
+class RankOneAttention(Landscape):
+    """Separate rank-one linear attention from population moments (theory.md, section 4)."""
+
+    spectrum: jax.Array
+    context_length: float
+
+    def features(self, particle):
+        v, k, q = particle
+        return v * jnp.outer(k, q)
+
+    def risk(self, moments, fast=None):
+        spectrum, n = self.spectrum, self.context_length
+        c = (1 + 1 / n) * spectrum**2 + jnp.sum(spectrum) / n * spectrum
+        linear = jnp.sum(jnp.diag(moments) * spectrum**2)
+        square = jnp.sum(c[:, None] * moments**2 * spectrum[None, :])
+        return 0.5 * (jnp.sum(spectrum) - 2 * linear + square)
+
+
+def heads(seed: int, size: int, dim: int, scale: float) -> Ensemble:
+    """Random heads (v, k, q)."""
+    rng = np.random.default_rng(seed)
+    shapes = ((size,), (size, dim), (size, dim))
+    return Ensemble(tuple(jnp.asarray(scale * rng.normal(size=shape)) for shape in shapes))
+
+
+def at(*coordinates: float) -> Ensemble:
+    """One particle at the given point."""
+    return Ensemble(jnp.asarray([coordinates], float))
+
+
+def neurons(seed: int, size: int, outputs: int = 2, inputs: int = 3) -> Neuron:
+    """Random neurons."""
+    rng = np.random.default_rng(seed)
+    return Neuron(
+        jnp.asarray(rng.normal(size=(size, outputs))), jnp.asarray(rng.normal(size=(size, inputs)))
+    )
