@@ -193,7 +193,12 @@ def _output_signal(landscape: AttentionLandscape, ensemble: Ensemble) -> Float[A
 
 
 def teach(teacher: Teacher, x: Array, activation: str | Activation = "tanh") -> Array:
-    """Target features f°(x) of a teacher: a measure μ°, a callable of one input, or an array.
+    """Target features f°(x) of a teacher, of shape `(samples, outputs)`.
+
+    Args:
+        teacher: a measure μ° over neurons, a callable of one input, or the features themselves.
+        x: inputs, shape `(samples, inputs)`.
+        activation: of the neurons of a measure.
 
     Raises:
         InvalidInput: the teacher does not give one row of features for each input.

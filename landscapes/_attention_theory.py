@@ -44,6 +44,9 @@ def eigen_features(
 def saddle_level(eigenvalues: Eigenvalues, missing: Iterable[int]) -> float:
     """½ Σ_{j∈S} λ_j, the critical value where the features S are missing (numbered from 0).
 
+    Raises:
+        InvalidInput: no finite positive eigenvalues, or a feature that does not exist.
+
     Example:
         >>> saddle_level([1.0, 0.5, 0.2], missing=[2])
         0.1
@@ -54,6 +57,9 @@ def saddle_level(eigenvalues: Eigenvalues, missing: Iterable[int]) -> float:
 
 def saddle_levels(eigenvalues: Eigenvalues) -> dict[MissingSet, float]:
     """All 2^k critical values by missing set, in increasing order (KS24; theory.md, section 2).
+
+    Raises:
+        InvalidInput: no finite positive eigenvalues, or more than 16.
 
     Example:
         >>> saddle_levels([1.0, 0.5])
@@ -75,6 +81,9 @@ def saddle_levels(eigenvalues: Eigenvalues) -> dict[MissingSet, float]:
 def benign_threshold(eigenvalues: Eigenvalues) -> float:
     """½ λ_k: below this value there is no critical point but the global minimum (KS24).
 
+    Raises:
+        InvalidInput: no finite positive eigenvalues.
+
     Example:
         >>> benign_threshold([1.0, 0.5, 0.2])
         0.1
@@ -88,6 +97,9 @@ def saddle_index(eigenvalues: Eigenvalues, missing: Iterable[int]) -> int:
     The number of pairs (u, m), m ∈ S, u one of the k directions present in span(h_μ): a learned
     feature with eigenvalue λ_u, or an orthogonal filler (|S| of them) with λ_u = 0, with
     λ_m > λ_u. (theory.md, section 2)
+
+    Raises:
+        InvalidInput: no finite positive eigenvalues, or a feature that does not exist.
 
     Example:
         >>> saddle_index([1.0, 0.5, 0.2], missing=[0, 2])

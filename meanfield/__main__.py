@@ -7,6 +7,9 @@ import warnings
 from collections.abc import Sequence
 from typing import Annotated
 
+#: Files that the user named and that cannot be read.
+UNREADABLE = (FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError)
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; 0 when it ran, 2 for bad input, 1 for a failure at run time."""
@@ -16,7 +19,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from particles import InvalidInput
 
     from ._commands._demo import Demo
+    from ._commands._escape import Escape
+    from ._commands._reproduce import Reproduce
     from ._commands._simulate import Simulate
+    from ._commands._spectrum import Spectrum
     from ._run import FlowFailed
 
     # Hessians, rates and reproductions need double precision; a config can turn it off.
@@ -24,26 +30,35 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands = (
         Annotated[Demo, tyro.conf.subcommand("demo")]
         | Annotated[Simulate, tyro.conf.subcommand("simulate")]
+        | Annotated[Escape, tyro.conf.subcommand("escape")]
+        | Annotated[Spectrum, tyro.conf.subcommand("spectrum")]
+        | Annotated[Reproduce, tyro.conf.subcommand("reproduce")]
     )
     chosen = tyro.cli(
         commands,  # pyright: ignore[reportArgumentType]
         prog="meanfield",
         description="Mean-field particle simulation of Wasserstein gradient flows.",
         args=None if arguments is None else list(arguments),
-        config=(tyro.conf.FlagConversionOff, tyro.conf.OmitSubcommandPrefixes),
+        config=(tyro.conf.FlagCreatePairsOff, tyro.conf.OmitSubcommandPrefixes),
     )
-    warnings.showwarning = _one_line  # pyright: ignore[reportAttributeAccessIssue]
-    try:
-        return chosen()
-    except (InvalidInput, FileNotFoundError) as error:
-        print(f"meanfield: {error}", file=sys.stderr)
-        return 2
-    except (FlowFailed, OSError, RuntimeError, MemoryError) as error:
-        print(f"meanfield: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("meanfield: interrupted", file=sys.stderr)
-        return 1
+    with warnings.catch_warnings():
+        warnings.showwarning = _one_line  # pyright: ignore[reportAttributeAccessIssue]
+        try:
+            return chosen()
+        except (InvalidInput, *UNREADABLE) as error:
+            return _failed(error, 2)
+        except (FlowFailed, OSError, RuntimeError, MemoryError) as error:
+            return _failed(error, 1)
+        except KeyboardInterrupt:
+            return _failed("interrupted", 1)
+
+
+def _failed(error: BaseException | str, code: int) -> int:
+    """One sentence on standard error; returns the exit code."""
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        error = f"{error.filename}: {error.strerror}."
+    print(f"meanfield: {error or type(error).__name__}", file=sys.stderr)
+    return code
 
 
 def _one_line(message: Warning | str, category: type[Warning], *where: object) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import os
+import zipfile
+from pathlib import Path
 from typing import NamedTuple
 
 import jax
@@ -83,18 +85,19 @@ def load_data(path: str | os.PathLike) -> tuple[Array, Array]:
         FileNotFoundError: there is no such file.
     """
     try:
-        with np.load(path) as file:
-            arrays = {name: file[name] for name in file.files}
-    except (ValueError, EOFError, AttributeError) as error:
-        raise InvalidInput(f"data {path} is not an .npz file of named arrays.") from error
-    for name in ("x", "f"):
-        if name not in arrays:
-            raise InvalidInput(
-                f"data {path} has the arrays {sorted(arrays)}; it must have x (samples × inputs) "
-                "and f (samples × features)."
-            )
-        if arrays[name].dtype.kind not in "fiub":
-            raise InvalidInput(f"data {path}: {name} has dtype {arrays[name].dtype}; give numbers.")
+        with Path(path).open("rb") as stream, np.load(stream) as file:
+            arrays = {name: file[name] for name in file.files if name in ("x", "f")}
+            names = sorted(file.files)
+    except (ValueError, TypeError, EOFError, zipfile.BadZipFile) as error:
+        raise InvalidInput(f"data {path} is not an .npz file of plain named arrays.") from error
+    if len(arrays) < 2:
+        raise InvalidInput(
+            f"data {path} has the arrays {names}; it must have x (samples × inputs) and f "
+            "(samples × features)."
+        )
+    for name, array in arrays.items():
+        if array.dtype.kind not in "fiub":
+            raise InvalidInput(f"data {path}: {name} has dtype {array.dtype}; give real numbers.")
     dtype = jnp.result_type(float)
     return jnp.asarray(arrays["x"], dtype), jnp.asarray(arrays["f"], dtype)
 
@@ -107,6 +110,8 @@ def build_start(key: Key[Array, ""], config: StartConfig, problem: Problem) -> E
             out of range.
     """
     landscape, size = problem.landscape, config.particles
+    if size < 1:
+        raise InvalidInput(f"start.particles is {size}; an ensemble needs at least one.")
     inputs = landscape.x.shape[1]
     scale = Neuron(a=config.scale_a, w=config.scale_w / inputs**0.5)
     match config.kind:
@@ -171,7 +176,12 @@ def build_flow(config: FlowConfig, landscape: NeuronLandscape) -> GradientFlow:
 
 def build(config: Config) -> tuple[Problem, Ensemble, GradientFlow]:
     """Landscape, start and flow of a configuration; equal seeds give equal draws."""
-    key_landscape, key_start = jax.random.split(jax.random.key(config.seed))
-    problem = build_landscape(key_landscape, config.landscape)
+    key_start = jax.random.split(jax.random.key(config.seed))[1]
+    problem = build_landscape(landscape_key(config.seed), config.landscape)
     start = build_start(key_start, config.start, problem)
     return problem, start, build_flow(config.flow, problem.landscape)
+
+
+def landscape_key(seed: int) -> Key[Array, ""]:
+    """The key a run with this seed draws its landscape from."""
+    return jax.random.split(jax.random.key(seed))[0]

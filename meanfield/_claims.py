@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -49,15 +50,17 @@ class Claim:
         """Holds if measured equals predicted within the larger of the two tolerances.
 
         Raises:
-            InvalidInput: a negative tolerance.
+            InvalidInput: a tolerance that is negative or not finite.
         """
-        if relative < 0 or absolute < 0:
+        if not (0 <= relative < math.inf and 0 <= absolute < math.inf):
             raise InvalidInput(
-                f"relative is {relative} and absolute is {absolute}; tolerances are not negative."
+                f"relative is {relative} and absolute is {absolute}; tolerances are finite and not "
+                "negative."
             )
         predicted, measured = float(predicted), float(measured)
         tolerance = max(absolute, relative * abs(predicted))
-        holds = math.isfinite(measured) and abs(measured - predicted) <= tolerance
+        finite = math.isfinite(predicted) and math.isfinite(measured)
+        holds = finite and abs(measured - predicted) <= tolerance
         return cls(statement, source, predicted, measured, tolerance, holds)
 
     @classmethod
@@ -68,7 +71,17 @@ class Claim:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON; a non-finite number becomes its name."""
-        return {
-            key: repr(value) if isinstance(value, float) and not math.isfinite(value) else value
-            for key, value in asdict(self).items()
-        }
+        return plain(asdict(self))
+
+
+def plain(value: Any) -> Any:
+    """What JSON can hold: non-finite numbers, which it lacks, become their names."""
+    match value:
+        case Mapping():
+            return {str(key): plain(entry) for key, entry in value.items()}
+        case list() | tuple():
+            return [plain(entry) for entry in value]
+        case float() if not math.isfinite(value):
+            return repr(value)
+        case _:
+            return value

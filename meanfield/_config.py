@@ -11,6 +11,7 @@ import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import NoneType
 from typing import Any, Literal
 
 from particles import InvalidInput
@@ -122,16 +123,17 @@ def load_config(path: str | os.PathLike) -> Config:
     with Path(path).open("rb") as file:
         try:
             table = tomllib.load(file)
-        except tomllib.TOMLDecodeError as error:
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise InvalidInput(f"config {path} is not valid TOML: {error}.") from error
-    return _fill(Config, table, "")
+    return fill(Config, table, "")
 
 
 def save_config(path: str | os.PathLike, config: Any) -> None:
     """Write a configuration dataclass as TOML; `load_config` reads it back equal."""
     import tomli_w
 
-    Path(path).write_text(tomli_w.dumps(_plain(dataclasses.asdict(config))))
+    text = tomli_w.dumps(_plain(dataclasses.asdict(config)))
+    Path(path).write_text(text, encoding="utf-8")
 
 
 def _plain(value: Any) -> Any:
@@ -143,12 +145,17 @@ def _plain(value: Any) -> Any:
     return str(value) if isinstance(value, Path) else value
 
 
-def _fill(cls: type, table: Mapping[str, Any], prefix: str) -> Any:
+def fill(cls: type, table: Mapping[str, Any], prefix: str = "") -> Any:
+    """A configuration dataclass from a table, strictly.
+
+    Raises:
+        InvalidInput: an unknown key, or a value of the wrong type.
+    """
     hints = typing.get_type_hints(cls)
     unknown = [key for key in table if key not in hints]
     if unknown:
         raise InvalidInput(
-            f"config has the unknown key {prefix}{unknown[0]}; allowed here: {sorted(hints)}."
+            f"config has the unknown key {prefix}{unknown[0]}; allowed there: {sorted(hints)}."
         )
     values = {}
     for key, value in table.items():
@@ -156,7 +163,7 @@ def _fill(cls: type, table: Mapping[str, Any], prefix: str) -> Any:
         if dataclasses.is_dataclass(kind):
             if not isinstance(value, Mapping):
                 raise InvalidInput(f"config {prefix}{key} is {value!r}; it must be a table.")
-            values[key] = _fill(typing.cast(type, kind), value, f"{prefix}{key}.")
+            values[key] = fill(typing.cast(type, kind), value, f"{prefix}{key}.")
         else:
             values[key] = _converted(kind, value, f"{prefix}{key}")
     return cls(**values)
@@ -177,8 +184,23 @@ def _converted(kind: Any, value: Any, name: str) -> Any:
         return tuple(_converted(arguments[0], entry, name) for entry in value)
     if kind is float and isinstance(value, int | float) and not isinstance(value, bool):
         return float(value)
+    if kind is Path and isinstance(value, str):
+        return Path(value)
     if kind in (bool, int, str) and type(value) is kind:
         return value
-    allowed = f"one of {list(arguments)}" if origin is Literal else str(kind).replace("typing.", "")
-    allowed = getattr(kind, "__name__", allowed) if origin is None else allowed
-    raise InvalidInput(f"config {name} is {value!r}; it must be {allowed}.")
+    raise InvalidInput(f"config {name} is {value!r}; it must be {_allowed(kind)}.")
+
+
+def _allowed(kind: Any) -> str:
+    """The annotated type in words."""
+    names = {bool: "true or false", int: "a whole number", float: "a number"}
+    arguments = typing.get_args(kind)
+    match typing.get_origin(kind):
+        case typing.Literal:
+            return f"one of {list(arguments)}"
+        case typing.Union | types.UnionType:
+            return " or ".join(_allowed(option) for option in arguments if option is not NoneType)
+        case None:
+            return names.get(kind, "text")
+        case _:
+            return f"a list, each entry {_allowed(arguments[0])}"

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Array
 
 from landscapes import Landscape
-from particles import leaf_names
+from particles import InvalidInput, leaf_names
 
 from ._flow import FlowState, GradientFlow
 from ._schedules import Schedule
@@ -51,6 +51,13 @@ class Track(NamedTuple):
     units: Mapping[str, str]
     lead: tuple[str, ...] = ()  # names of the leading axes of every value
 
+    def require_fit(self, values: Mapping[str, np.ndarray], batch: bool) -> None:
+        """Refuse names of axes that are more or fewer than the axes."""
+        for name, value in values.items():
+            dims, shape = self.dims.get(name), value.shape[1:] if batch else value.shape
+            if dims is not None and len(dims) != len(shape):
+                raise InvalidInput(f"statistic {name!r} has dims {dims} but shape {shape}.")
+
 
 UNITS = {
     "loss": "",
@@ -69,6 +76,7 @@ def tracks(
     snapshots: Schedule | None,
 ) -> list[Track]:
     """The tracks of a run: the main one, one per statistic with its own schedule, snapshots."""
+    _require_free_names(landscape, statistics)
     along = tuple(s for s in statistics if s.when is None)
     units = UNITS | {s.name: s.units for s in along}
     dims = landscape.observable_dims | {s.name: s.dims for s in along}
@@ -87,6 +95,16 @@ def tracks(
     if snapshots is not None:
         own.append(Track("snapshot_time", snapshots, _snapshot, {}, {}, ("particle",)))
     return [main, *own]
+
+
+def _require_free_names(landscape: Landscape, statistics: Sequence[Statistic]) -> None:
+    taken = {*UNITS, *landscape.observable_dims, "time", "snapshot_time"}
+    for statistic in statistics:
+        own_time = [f"{statistic.name}_time"] if statistic.when is not None else []
+        for name in (statistic.name, *own_time):
+            if name in taken:
+                raise InvalidInput(f"statistics: the name {name!r} is taken; choose another.")
+            taken.add(name)
 
 
 # Modules, not closures: equal ones share one compilation across runs, and arrays that a statistic
@@ -123,13 +141,14 @@ class Tape:
         self.rows: dict[str, list[tuple[float, dict[str, np.ndarray]]]] = {}
 
     def append(self, track: str, time: float, values: Values) -> None:
-        """Add one row; a second row at the same time replaces the first."""
+        """Add one row."""
         row = (float(time), {name: np.asarray(value) for name, value in values.items()})
-        rows = self.rows.setdefault(track, [])
-        if rows and rows[-1][0] == row[0]:
-            rows[-1] = row
-        else:
-            rows.append(row)
+        self.rows.setdefault(track, []).append(row)
+
+    def ends_at(self, track: str, time: float) -> bool:
+        """Whether the latest row of a track is of this time."""
+        rows = self.rows.get(track)
+        return bool(rows) and rows[-1][0] == float(time)
 
     def columns(self, track: str) -> dict[str, np.ndarray]:
         """`time` and every recorded name, stacked along time."""

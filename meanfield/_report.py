@@ -8,7 +8,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ._claims import Claim
+from particles import InvalidInput
+
+from ._claims import Claim, plain
 from ._config import save_config
 from ._provenance import provenance
 
@@ -29,7 +31,7 @@ class Report:
         config: a configuration dataclass, written to `config.toml`.
 
     Raises:
-        OSError: the folder cannot be written.
+        InvalidInput: the folder cannot be written.
     """
 
     def __init__(self, out: Path, title: str, config: Any):
@@ -37,8 +39,13 @@ class Report:
         self.claims: list[Claim] = []
         self.sections: list[str] = []
         self.summary: dict[str, Any] = {}
-        out.mkdir(parents=True, exist_ok=True)
-        save_config(out / "config.toml", config)
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+            save_config(out / "config.toml", config)
+        except OSError as error:
+            raise InvalidInput(
+                f"out is {out}, which cannot be written ({error.strerror}); choose another folder."
+            ) from error
 
     def text(self, paragraph: str) -> None:
         """Add a paragraph of Markdown."""
@@ -48,7 +55,8 @@ class Report:
         """Add claims, and rewrite `claims.json`."""
         self.claims.extend(claims)
         entries = [claim.to_dict() for claim in self.claims]
-        (self.out / "claims.json").write_text(json.dumps(entries, indent=2, ensure_ascii=False))
+        text = json.dumps(entries, indent=2, ensure_ascii=False)
+        (self.out / "claims.json").write_text(text, "utf-8")
 
     def figure(self, name: str, caption: str, *draw: Panel, width: float = 6.0) -> None:
         """Draw one panel per function into `name.png`."""
@@ -77,36 +85,34 @@ class Report:
             f"Written {time.strftime('%Y-%m-%d %H:%M:%S')}. The folder also holds `config.toml` "
             "(enough to rerun), `claims.json` and `trajectory.nc`.",
         ]
-        (self.out / "report.md").write_text("\n\n".join(lines) + "\n")
+        (self.out / "report.md").write_text("\n\n".join(lines) + "\n", "utf-8")
 
     def result(self, command: str, **more: Any) -> dict[str, Any]:
         """The machine-readable result that `--json` prints."""
-        return {
+        result = {
             "command": command,
             "out": str(self.out),
             "claims": [claim.to_dict() for claim in self.claims],
-            **self.summary,
-            **more,
         }
+        return plain(result | self.summary | more)
 
 
 def claims_table(claims: list[Claim]) -> str:
     """The claims as a Markdown table."""
     rows = ["| claim | predicted | measured | tolerance | holds |", "|---|---|---|---|---|"]
     for claim in claims:
-        predicted = (
-            f"{claim.predicted:.6g}"
-            if claim.tolerance is not None
-            else (f"< {claim.predicted:.6g}")
-        )
         tolerance = "" if claim.tolerance is None else f"{claim.tolerance:.2g}"
         verdict = "yes" if claim.holds else "**NO**"
-        statement = claim.statement.replace("|", "\\|")  # a bare bar would end the cell
+        said = f"{claim.statement} ({claim.source})".replace("|", "\\|")  # a bar ends the cell
         rows.append(
-            f"| {statement} ({claim.source}) | {predicted} | {claim.measured:.6g} "
-            f"| {tolerance} | {verdict} |"
+            f"| {said} | {prediction(claim)} | {claim.measured:.6g} | {tolerance} | {verdict} |"
         )
     return "\n".join(rows)
+
+
+def prediction(claim: Claim) -> str:
+    """The predicted number, or the bound with its sign."""
+    return f"{'< ' if claim.tolerance is None else ''}{claim.predicted:.6g}"
 
 
 def _bullets(entries: Mapping[str, Any]) -> str:

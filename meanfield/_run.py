@@ -136,7 +136,7 @@ def simulate(
     outcome = None
     with Interrupts() as interrupts, Progress(label, now, horizon, progress) as bar:
         pace = _Pace()
-        for target in np.unique(np.concatenate([*due, [horizon]])):
+        for target in sorted({float(horizon)}.union(*due)):
             while outcome is None and not _reached(flow, state, target):
                 most = pace.steps if checkpoints is None else checkpoints.until_next(state)
                 with pace:
@@ -149,9 +149,8 @@ def simulate(
                     outcome = Outcome.INTERRUPTED
             if outcome is not None:
                 break
-            state, outcome = recorder.write(
-                state, [track for track, when in zip(plan, due, strict=True) if target in when]
-            )
+            now_due = [track for track, when in zip(plan, due, strict=True) if target in when]
+            state, outcome = recorder.write(state, now_due)
             if outcome is None and stop is not None and recorder.latest and stop(recorder.latest):
                 outcome = Outcome.STOPPED
             if outcome is None and interrupts.seen:
@@ -227,7 +226,7 @@ def _restored(
 
 def _still_due(
     flow: GradientFlow, state: FlowState, times: np.ndarray, horizon: float
-) -> np.ndarray:
+) -> frozenset[float]:
     """The due times that the state has not passed, the one it may stand at included."""
     times, now = np.asarray(times, float), float(jnp.max(state.time))
     if now > horizon + float(jnp.max(state.dt)):
@@ -235,7 +234,7 @@ def _still_due(
     lowest = now - flow.slack * float(jnp.max(state.dt))
     rounded = times.astype(state.time.dtype)
     ahead = rounded >= lowest if flow.scheme.adaptive else rounded > lowest
-    return times[ahead & (times <= horizon)]
+    return frozenset(times[ahead & (times <= horizon)].tolist())
 
 
 @eqx.filter_jit(donate="all-except-first")
@@ -318,8 +317,11 @@ class _Recorder:
         """Write what is due; gives up seeds whose numbers cannot be trusted, at last the run."""
         time, outcome = float(jnp.max(state.time)), None
         for track in due:
+            if self.tape.ends_at(track.name, time):
+                continue  # two due times may share a step
             values = _read(self.flow, state, track.compute, self.batch)
             values = {name: np.asarray(value) for name, value in values.items()}
+            track.require_fit(values, self.batch)
             if self.batch:
                 values = {n: _without(v, ~np.asarray(state.finite)) for n, v in values.items()}
             if track is self.plan[0]:

@@ -19,8 +19,8 @@ def every(interval: float) -> Schedule:
         >>> every(0.5)(0.0, 1.2).tolist()
         [0.0, 0.5, 1.0, 1.2]
     """
-    if not interval > 0:
-        raise InvalidInput(f"interval is {interval}; it must be positive.")
+    if not 0 < interval < np.inf:
+        raise InvalidInput(f"interval is {interval}; it must be positive and finite.")
 
     def times(start: float, end: float) -> np.ndarray:
         first, last = np.ceil(start / interval - 1e-9), np.floor(end / interval + 1e-9)

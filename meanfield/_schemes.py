@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import diffrax
@@ -107,6 +108,8 @@ def scheme_from(name: str | Scheme, *, rtol: float = 1e-6, atol: float = 1e-9) -
         rtol: relative tolerance per step of `adaptive`.
         atol: absolute tolerance per step of `adaptive`, in units of the particles.
 
+    Warns where the default precision cannot resolve `rtol`.
+
     Raises:
         InvalidInput: unknown name, or tolerances not positive.
     """
@@ -116,6 +119,13 @@ def scheme_from(name: str | Scheme, *, rtol: float = 1e-6, atol: float = 1e-9) -
         if not (rtol > 0 and atol > 0):
             raise InvalidInput(f"rtol is {rtol} and atol is {atol}; both must be positive.")
         dtype = jnp.result_type(float)
+        finest = 4 * float(jnp.finfo(dtype).eps)
+        if rtol < finest:
+            warnings.warn(
+                f"rtol is {rtol}, but {dtype} resolves no less than {finest:.0e}; the steps will "
+                "be needlessly small" + (": turn on jax_enable_x64." if finest > 1e-8 else "."),
+                stacklevel=2,
+            )
         return Scheme(diffrax.Tsit5(), 5, jnp.asarray(rtol, dtype), jnp.asarray(atol, dtype))
     if name not in FIXED:
         raise InvalidInput(f"scheme is {name!r}; choose one of {[*FIXED, 'adaptive']}.")

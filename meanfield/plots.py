@@ -6,6 +6,7 @@ Import this module by name (`import meanfield.plots`); `import meanfield` alone 
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,13 @@ from numpy.typing import ArrayLike
 
 from landscapes import InContextError
 from particles import Ensemble, leaf_names
+
+from ._plots_saddles import plot_density as plot_density
+from ._plots_saddles import plot_escape_scaling as plot_escape_scaling
+from ._plots_saddles import plot_escape_times as plot_escape_times
+from ._plots_saddles import plot_escapes as plot_escapes
+from ._plots_saddles import plot_predictions as plot_predictions
+from ._plots_saddles import plot_timescales as plot_timescales
 
 if TYPE_CHECKING:
     import xarray
@@ -57,9 +65,11 @@ def plot_loss(
         ax.annotate(
             name,
             (1, value),
+            xytext=(-4, 2 if value else -2),  # nothing lies below zero: there is room for a label
             xycoords=("axes fraction", "data"),
+            textcoords="offset points",
             ha="right",
-            va="bottom",
+            va="bottom" if value else "top",
             fontsize=8,
             color=THEORY,
         )
@@ -105,14 +115,16 @@ def plot_energy_balance(ax: Axes, trajectory: xarray.Dataset) -> None:
         time,
         np.where(rate > 0, rate, np.nan),
         color=THEORY,
-        lw=2,
+        lw=1.2,
+        zorder=3,
         label=r"theory: $\int\|\nabla\,\delta L/\delta\mu\|^2\,d\mu$",
     )
     ax.plot(
         middle,
         np.where(slope > 0, slope, np.nan),
-        ".",
-        ms=4,
+        "o",
+        ms=5,
+        alpha=0.5,
         color=MEASURED,
         label=r"measured: $-\Delta L/\Delta t$ between records",
     )
@@ -139,14 +151,15 @@ def plot_spectrum(
     if index is not None:
         ax.axvline(index + 0.5, color=THEORY, ls="--", label=f"predicted Morse index {index}")
     for chosen, colour, name in (
-        (negative, THEORY, "unstable"),
-        (~negative, MEASURED, "not unstable"),
+        (negative, THEORY, "negative"),
+        (~negative, MEASURED, "others computed"),
     ):
         if chosen.any():
             ax.plot(
                 rank[chosen], values[chosen], "o", color=colour, label=f"{name}: {chosen.sum()}"
             )
     ax.set_yscale("symlog", linthresh=max(threshold, 1e-12))
+    ax.xaxis.get_major_locator().set_params(integer=True)
     ax.set(
         xlabel="eigenvalue number, from the smallest",
         ylabel="curvature λ (1 / time)",
@@ -222,15 +235,16 @@ def plot_particles(
     if plane.shape[1] == 1:
         start, end = (np.pad(points, ((0, 0), (0, 1))) for points in (start, end))
     ax.plot(*np.stack([start, end]).transpose(2, 0, 1), color=QUIET, lw=0.3, alpha=0.6, zorder=1)
-    ax.plot(*start.T, ".", color=THEORY, ms=5, label="before")
-    ax.plot(*end.T, ".", color=MEASURED, ms=5, label="after")
+    ax.plot(*start.T, "o", color=THEORY, ms=6, mfc="none", mew=0.8, label="before")
+    ax.plot(*end.T, ".", color=MEASURED, ms=4, label="after")
     share = (spread[:2] ** 2).sum() / max((spread**2).sum(), 1e-300)
     ax.set(
         xlabel=f"{name}: principal coordinate 1",
         ylabel=f"{name}: principal coordinate 2",
         title=f"Particles, {name} ({share:.0%} of the variance)",
     )
-    ax.legend()
+    ax.margins(y=0.15)  # room for the legend above the points
+    ax.legend(loc="upper right", ncols=2, fontsize=8)
 
 
 def particle_panels(before: Ensemble, after: Ensemble) -> list[Callable[[Axes], None]]:
@@ -249,7 +263,7 @@ def particle_panels(before: Ensemble, after: Ensemble) -> list[Callable[[Axes], 
 
 def plot_in_context(ax: Axes, errors: Mapping[str, InContextError]) -> None:
     """In-context error against prompt length, measured with error bars on the exact expectation."""
-    colours = (THEORY, MEASURED, SECOND)
+    colours = itertools.cycle((THEORY, MEASURED, SECOND))
     for (name, error), colour in zip(errors.items(), colours, strict=False):
         ax.plot(error.lengths, error.expected, color=colour, lw=1.2, label=f"{name}, theory")
         ax.errorbar(

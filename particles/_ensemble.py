@@ -20,11 +20,12 @@ class Ensemble(eqx.Module):
 
     A particle may be any pytree of arrays; an ensemble stores one pytree whose leaves carry a
     leading particle axis. Weights are probabilities; `None` stands for equal weights 1/N and
-    costs no memory. (theory.md, section 1; CB18)
+    costs no memory. N = 1 is allowed. (theory.md, section 1; CB18)
 
     Args:
         particles: leaves of shape `(particles, ...)`.
-        weights: non-negative, of shape `(particles,)`; normalised to sum to one.
+        weights: non-negative, of shape `(particles,)`; normalised to sum to one, in the floating
+            type of the particles.
 
     Raises:
         InvalidInput: leaves disagree on the number of particles, there is no particle, or the
@@ -70,7 +71,11 @@ class Ensemble(eqx.Module):
         return eqx.tree_at(lambda e: e.particles, self, particles)
 
     def first(self, count: int) -> Ensemble:
-        """The first `count` particles as an ensemble of their own, weights renormalised."""
+        """The first `count` particles as an ensemble of their own, weights renormalised.
+
+        Raises:
+            InvalidInput: `count` is not between 1 and N.
+        """
         if not 1 <= count <= self.size:
             raise InvalidInput(f"count is {count}; it must lie between 1 and N = {self.size}.")
         head = jax.tree.map(lambda leaf: leaf[:count], self.particles)
@@ -82,6 +87,9 @@ class Ensemble(eqx.Module):
         Args:
             fn: a function of one particle.
             chunk: particles held in memory at once; all of them by default.
+
+        Raises:
+            InvalidInput: `chunk` is not positive.
         """
 
         def weighted_sum(particles: PyTree, weights: Array) -> PyTree:

@@ -210,6 +210,7 @@ def criticality_report(
             operator,
             jax.random.key(seed),
             starts=null,
+            cutoff=curvature_tolerance,
             tolerance=1e-6 if double else 1e-3,
             scale=max(abs(float(value)), norm * length**2, float(jnp.finfo(operator.dtype).tiny)),
             length=length,

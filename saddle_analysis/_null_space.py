@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -11,9 +11,11 @@ import numpy as np
 import scipy.sparse.linalg
 from jaxtyping import Array, Float, Key, PyTree
 
-from particles import Ensemble
-
 from ._operators import HessianOperator
+from ._symmetric import dense_matrix
+
+#: Up to this many unknowns the null space is found by forming the matrix.
+DENSE_BELOW = 600
 
 
 class NullDirection(NamedTuple):
@@ -38,40 +40,54 @@ class NullDirection(NamedTuple):
 
 
 class NullSpace:
-    """Projections on the near-null space of an operator, by least squares (MINRES).
+    """Projections on the near-null space of an operator, and solves outside it.
+
+    Small operators are diagonalised; for large ones both are least-squares problems, solved by
+    MINRES.
 
     Args:
         operator: a Hessian without negative eigenvalues, to tolerance.
-        tolerance: relative residual of the solves.
+        cutoff: eigenvalues within ± this count as zero, where they are known; 1/time.
         max_products: products allowed for each solve.
     """
 
-    def __init__(self, operator: HessianOperator, tolerance: float, max_products: int = 300):
-        self.operator, self.tolerance, self.max_products = operator, tolerance, max_products
+    def __init__(self, operator: HessianOperator, cutoff: float, max_products: int = 100):
+        self.operator, self.max_products = operator, max_products
         self.products = 0
         self._linear = operator.as_linear_operator()
+        self._tolerance = 1e-8 if operator.dtype == np.float64 else 1e-5
+        self._values = self._vectors = None
+        if operator.size <= DENSE_BELOW:
+            self.products = operator.size
+            self._values, self._vectors = np.linalg.eigh(dense_matrix(operator))
+            self._null = np.abs(self._values) <= cutoff
 
     def solve(self, vector: np.ndarray) -> np.ndarray:
         """H⁺v, the least-squares solution of Hy = v, to tolerance."""
+        if self._vectors is not None and self._values is not None:
+            inverse = np.where(self._null, 0, 1 / np.where(self._null, 1, self._values))
+            return (self._vectors @ (inverse * (self._vectors.T @ vector))).astype(vector.dtype)
+        if not np.any(vector):
+            return vector
 
         def counted(x: np.ndarray) -> np.ndarray:
             self.products += 1
             return self._linear.matvec(x)
 
-        if not np.any(vector):
-            return vector
-        shape = self._linear.shape
-        system = scipy.sparse.linalg.LinearOperator(shape, matvec=counted, dtype=vector.dtype)  # pyright: ignore
+        linear: Any = scipy.sparse.linalg.LinearOperator
+        system = linear(self._linear.shape, matvec=counted, dtype=vector.dtype)
         solution, _ = scipy.sparse.linalg.minres(
-            system, vector, rtol=self.tolerance, maxiter=self.max_products
+            system, vector, rtol=self._tolerance, maxiter=self.max_products
         )
         return solution.astype(vector.dtype)
 
     def project(self, vector: np.ndarray) -> np.ndarray:
         """The part of v that H annihilates: the residual of the least-squares problem."""
-        for _ in range(2):
-            vector = vector - self._linear.matvec(self.solve(vector))
-        return vector
+        if self._vectors is not None:
+            null = self._vectors[:, self._null]
+            return (null @ (null.T @ vector)).astype(vector.dtype)
+        self.products += 1
+        return vector - self._linear.matvec(self.solve(vector))
 
 
 def probe_null_space(
@@ -79,21 +95,25 @@ def probe_null_space(
     key: Key[Array, ""],
     *,
     starts: list[PyTree],
+    cutoff: float,
     tolerance: float,
     scale: float,
     length: float,
-    ascents: int = 6,
+    ascents: int = 4,
 ) -> tuple[list[NullDirection], int]:
     """Third and fourth derivatives along the near-null space: does the landscape descend there?
 
     The cubic form D³L[u, u, u] on the null space is climbed by the power method u ← P D³L[u, u, ·]
     from every start and from a random null direction, so that a cubic that is small along most
-    directions is still found. Where it vanishes, the fourth derivative decides.
+    directions is still found. Where it vanishes, the fourth derivative decides. Descent counts
+    only if L, evaluated along the curve, really falls: a null space known to tolerance holds some
+    positive curvature, beside which a cubic may be nothing.
 
     Args:
         operator: the full Hessian, without negative eigenvalues to tolerance.
         key: of the random direction.
         starts: unit null fields already known, such as eigenfields.
+        cutoff: eigenvalues within ± this count as zero; 1/time.
         tolerance: relative size below which a derivative is zero.
         scale: a typical value of L, with `length` the unit in which derivatives are judged.
         length: a typical size of a particle.
@@ -102,8 +122,7 @@ def probe_null_space(
     Returns:
         One direction for each start and one for the random direction; products spent.
     """
-    ensemble = operator.ensemble
-    space = NullSpace(operator, min(1e-8, tolerance) if operator.dtype == np.float64 else 1e-5)
+    space = NullSpace(operator, cutoff)
     noise = np.asarray(jax.random.normal(key, (operator.size,), operator.dtype))
     vectors = [np.asarray(operator.to_vector(field)) for field in starts] + [noise]
     found = []
@@ -113,7 +132,7 @@ def probe_null_space(
         if size <= 1e-3 * np.sqrt(operator.size) * float(jnp.finfo(operator.dtype).eps):
             continue  # nothing of it lies in the null space
         best = _climbed(operator, space, vector / size, ascents)
-        found.append(_judged(operator, space, best, tolerance, scale, length, ensemble))
+        found.append(_judged(operator, space, best, tolerance, scale, length))
     return found, space.products
 
 
@@ -144,22 +163,57 @@ def _judged(
     tolerance: float,
     scale: float,
     length: float,
-    ensemble: Ensemble,
 ) -> NullDirection:
+    """The first order that counts along a null direction, descent confirmed by values of L."""
     field = operator.to_field(jnp.asarray(vector))
     bend, third, fourth = directional_derivatives(operator, field)
-    curvature = float(ensemble.inner(field, operator.apply(field)))
-    third, fourth = float(third), float(fourth)
-    small = tolerance * scale
-    if abs(third) * length**3 > small:
-        if third > 0:  # downhill is the other way
-            field, third = jax.tree.map(jnp.negative, field), -third
-        return NullDirection(field, curvature, third, fourth, 3, True)
+    curvature = float(operator.ensemble.inner(field, operator.apply(field)))
+    third = float(third)
     bent = np.asarray(operator.to_vector(bend))
-    effective = fourth - 3 * float(bent @ space.solve(bent))
-    if abs(effective) * length**4 > small:
-        return NullDirection(field, curvature, third, effective, 4, effective < 0)
-    return NullDirection(field, curvature, third, effective, 0, False)
+    correction = space.solve(bent)
+    fourth = float(fourth) - 3 * float(bent @ correction)
+    floor = operator.to_field(jnp.asarray(correction))
+    cubic = abs(third) * length**3 > tolerance * scale
+    quartic = abs(fourth) * length**4 > tolerance * scale
+    sign = -1.0 if third > 0 else 1.0  # downhill where an odd order decides
+    if (cubic or fourth < 0) and quartic | cubic:
+        model = np.array([curvature / 2, sign * third / 6, fourth / 24])
+        if _falls(operator, field, floor, sign, model, scale, length):
+            down = jax.tree.map(lambda leaf: sign * leaf, field)
+            return NullDirection(down, curvature, sign * third, fourth, 3 if cubic else 4, True)
+    return NullDirection(field, curvature, third, fourth, 4 if quartic else 0, False)
+
+
+def _falls(
+    operator: HessianOperator,
+    field: PyTree,
+    floor: PyTree,
+    sign: float,
+    model: np.ndarray,
+    scale: float,
+    length: float,
+) -> bool:
+    """Does L fall along θ + s u − ½ s² H⁺b about as much as its Taylor polynomial says?"""
+    landscape, ensemble = operator.landscape, operator.ensemble
+    start = float(landscape.value(ensemble, operator.fast, chunk=operator.chunk))
+    steps = length * np.geomspace(1e-3, 1, 60)
+    expected = steps**2 * (model[0] + steps * (model[1] + steps * model[2]))
+    best = int(np.argmin(expected))
+    noise = 100 * float(jnp.finfo(operator.dtype).eps) * scale
+    for index in range(best, -1, -6):
+        if expected[index] >= -noise:
+            break
+        s = float(steps[index])
+        moved = jax.tree.map(
+            lambda x, u, w, s=s: x + sign * s * u - 0.5 * s * s * w,
+            ensemble.particles,
+            field,
+            floor,
+        )
+        value = landscape.value(ensemble.with_particles(moved), operator.fast, chunk=operator.chunk)
+        if float(value) - start <= 0.3 * float(expected[index]):
+            return True
+    return False
 
 
 @eqx.filter_jit

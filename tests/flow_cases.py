@@ -1,12 +1,12 @@
-"""Small landscapes whose flows are known in closed form, or break on purpose, for the flow's tests."""
+"""Small landscapes whose flows are known in closed form, or break on purpose."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import scipy.linalg
+from helpers import attention, cloud
 from jaxtyping import Array, Float
 
-from helpers import attention, cloud
 from landscapes import AttentionLandscape, Landscape
 from meanfield import GradientFlow, Run, Schedule, at, simulate
 from particles import Ensemble

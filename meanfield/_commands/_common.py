@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 import time
+import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+import tyro
 
 from .._claims import Claim
-from .._report import Report
+from .._report import Report, prediction
+
+Folder = Annotated[Path | None, tyro.conf.arg(metavar="DIR", help_behavior_hint="")]
+File = Annotated[Path | None, tyro.conf.arg(metavar="FILE", help_behavior_hint="")]
 
 
 @dataclass(frozen=True)
 class Common:
     """Options of every command."""
 
-    out: Path | None = None
+    out: Folder = None
     """Folder for results; runs/<command>-<timestamp> by default."""
     json: bool = False
     """Print one machine-readable result on standard output, and nothing else there."""
@@ -51,16 +58,23 @@ class Common:
 
 def _table(claims: list[Claim]) -> None:
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     table = Table("claim", "predicted", "measured", "holds")
     for claim in claims:
-        sign = "" if claim.tolerance is not None else "< "
         verdict = "[green]yes[/]" if claim.holds else "[bold red]NO[/]"
-        table.add_row(
-            claim.statement, f"{sign}{claim.predicted:.6g}", f"{claim.measured:.6g}", verdict
-        )
+        statement = escape(claim.statement)  # brackets are markup
+        table.add_row(statement, prediction(claim), f"{claim.measured:.6g}", verdict)
     Console().print(table)
+
+
+@contextlib.contextmanager
+def constructed() -> Iterator[None]:
+    """Leaves out the warning about unlucky draws: the start is a construction, not a draw."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "the start's outputs")
+        yield
 
 
 def first_time(times: np.ndarray, reached: np.ndarray) -> float | None:

@@ -4,30 +4,25 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import jax
 import numpy as np
 import scipy.interpolate
-import xarray
 
 from landscapes import (
     AttentionLandscape,
     InContextError,
     Neuron,
     benign_threshold,
-    canonical_form,
-    draw_inputs,
     feature_spectrum,
     in_context_error,
     missing_features,
-    saddle_ensemble,
     saddle_index,
     saddle_level,
     saddle_levels,
-    teach,
 )
-from particles import Ensemble, InvalidInput, gaussian, save_ensemble
+from particles import Ensemble, InvalidInput, save_ensemble
 from saddle_analysis import (
     HessianOperator,
     along,
@@ -41,11 +36,16 @@ from .. import plots
 from .._claims import Claim
 from .._components import component
 from .._flow import GradientFlow
+from .._outcome import Outcome
 from .._report import Panel, Report
-from .._run import Run, simulate
+from .._run import FlowFailed, Run, simulate
 from .._schedules import Schedule
 from .._schemes import scheme_from
-from ._common import Common
+from ._common import Common, constructed
+from ._settings import realisable
+
+if TYPE_CHECKING:
+    import xarray
 
 NEAR_MINIMUM = 0.05  # of ½λ_k: where the run counts as arrived, and ends
 
@@ -67,7 +67,7 @@ class Demo(Common):
     spectrum: tuple[float, ...] = (1.0, 0.5, 0.2)
     """Eigenvalues of the targets' second moment."""
     missing: tuple[int, ...] = (2,)
-    """Features that the saddle misses, numbered from 0."""
+    """Features that the saddle misses, numbered from 0 (figures and claims number from 1)."""
     distance: float = 1e-6
     """L²(μ) distance from the saddle at which the escape starts."""
     horizon: float = 60.0
@@ -79,14 +79,24 @@ class Demo(Common):
         """Run the demo; see `meanfield demo --help`."""
         if not self.missing:
             raise InvalidInput("missing is empty, which is the global minimum; name a feature.")
+        if not 0 < self.distance < 1:
+            raise InvalidInput(f"distance is {self.distance}; it must lie between 0 and 1.")
         report = Report(self.folder("demo"), "Leaving a saddle of the attention landscape", self)
         self.say("1/4 preparing the saddle")
-        setting = prepare(self)
-        detection = detect(self, setting, report)
-        run = leave(self, setting, detection, report)
+        scene = prepare(self)
+        detection = detect(self, scene, report)
+        try:
+            with constructed():
+                run = leave(self, scene, detection)
+        except FlowFailed as error:
+            keep(error.run, report)
+            raise
+        keep(run, report)
+        if run.outcome is Outcome.INTERRUPTED:
+            raise KeyboardInterrupt
         growth = read_growth(detection, run, report)
-        levels = descend(setting, run, report)
-        errors = in_context(self, setting, run, report)
+        levels = descend(scene, run, report)
+        errors = in_context(self, scene, run, report)
         report.figure(
             "overview",
             "The whole job: leaving the saddle at the predicted rate, descending to the global "
@@ -95,14 +105,12 @@ class Demo(Common):
             lambda ax: plots.plot_loss(ax, run.trajectory, levels),
             lambda ax: plots.plot_in_context(ax, errors),
         )
-        save_ensemble(report.out / "ensemble.npz", run.ensemble)
-        report.summary |= {"outcome": run.outcome.name, "message": run.message}
         report.finish()
         self.show(report, "demo")
         return 0
 
 
-class Setting(NamedTuple):
+class Scene(NamedTuple):
     """Where the demo takes place."""
 
     landscape: AttentionLandscape
@@ -110,29 +118,17 @@ class Setting(NamedTuple):
     saddle: Ensemble
 
 
-def prepare(options: Demo) -> Setting:
+def prepare(options: Demo) -> Scene:
     """A realisable landscape, the same task on fresh samples, and the exact saddle."""
-    keys = jax.random.split(jax.random.key(options.seed), 4)
-    dtype = jax.numpy.result_type(float)
-    features = len(options.spectrum)
-    struct = Neuron(
-        a=jax.ShapeDtypeStruct((features,), dtype), w=jax.ShapeDtypeStruct((options.dim,), dtype)
+    setting = realisable(
+        options.seed,
+        dim=options.dim,
+        samples=options.samples,
+        teacher_neurons=options.teacher_neurons,
+        spectrum=options.spectrum,
     )
-    teacher = gaussian(keys[0], options.teacher_neurons, struct, scale=Neuron(a=1.0, w=0.5))
-    x = draw_inputs(keys[1], options.samples, options.dim)
-    f, transform = canonical_form(teach(teacher, x), options.spectrum)
-    landscape = AttentionLandscape(x, f)
-    x_fresh = draw_inputs(keys[2], 4 * options.samples, options.dim)
-    fresh = AttentionLandscape(x_fresh, teach(teacher, x_fresh) @ transform)
-    saddle = saddle_ensemble(
-        keys[3],
-        landscape,
-        teacher.particles.w,
-        options.missing,
-        options.particles,
-        spread=0.3,
-    )
-    return Setting(landscape, fresh, saddle)
+    saddle = setting.saddle(options.missing, options.particles)
+    return Scene(setting.landscape, setting.fresh, saddle)
 
 
 class Detection(NamedTuple):
@@ -142,10 +138,10 @@ class Detection(NamedTuple):
     unstable: Neuron
 
 
-def detect(options: Demo, setting: Setting, report: Report) -> Detection:
+def detect(options: Demo, scene: Scene, report: Report) -> Detection:
     """Level, gradient norm, spectrum and Morse index, beside what theory predicts."""
     options.say("2/4 looking at the curvature")
-    landscape, saddle = setting.landscape, setting.saddle
+    landscape, saddle = scene.landscape, scene.saddle
     value, velocity = landscape.value_and_velocity(saddle)
     index = saddle_index(options.spectrum, options.missing)
     operator = HessianOperator(landscape, saddle)
@@ -190,24 +186,32 @@ def detect(options: Demo, setting: Setting, report: Report) -> Detection:
     return Detection(-float(pairs.values[0]), pairs.fields[0])
 
 
-def leave(options: Demo, setting: Setting, detection: Detection, report: Report) -> Run:
+def leave(options: Demo, scene: Scene, detection: Detection) -> Run:
     """Step off along the unstable eigenvector, and flow to the global minimum."""
     options.say("3/4 leaving the saddle and running to the minimum")
-    start = displaced(setting.saddle, along(setting.saddle, detection.unstable, options.distance))
+    start = displaced(scene.saddle, along(scene.saddle, detection.unstable, options.distance))
     near_minimum = NEAR_MINIMUM * benign_threshold(options.spectrum)
-    run = simulate(
-        GradientFlow(setting.landscape, scheme=scheme_from("adaptive", rtol=1e-6, atol=1e-10)),
+    return simulate(
+        GradientFlow(scene.landscape, scheme=scheme_from("adaptive", rtol=1e-6, atol=1e-10)),
         start,
         horizon=options.horizon,
         dt=0.01 / detection.rate,
         record=_finely_then_coarsely(options.distance, detection.rate),
-        statistics=[component("unstable_component", setting.saddle, detection.unstable)],
+        statistics=[component("unstable_component", scene.saddle, detection.unstable)],
         stop=lambda latest: bool(latest["loss"] < near_minimum),
         progress=options.talks,
         label="escape",
     )
+
+
+def keep(run: Run, report: Report) -> None:
+    """Write down what a run left, also one that ended early."""
     report.trajectory(run.trajectory)
-    return run
+    save_ensemble(report.out / "ensemble.npz", run.ensemble)
+    report.summary |= {"outcome": run.outcome.name, "message": run.message}
+    if run.outcome.failed or run.outcome is Outcome.INTERRUPTED:
+        report.text(run.message[0].upper() + run.message[1:])
+        report.finish()
 
 
 def _finely_then_coarsely(distance: float, rate: float) -> Schedule:
@@ -255,10 +259,10 @@ def read_growth(detection: Detection, run: Run, report: Report) -> Panel:
     return panel
 
 
-def descend(setting: Setting, run: Run, report: Report) -> dict[str, float]:
+def descend(scene: Scene, run: Run, report: Report) -> dict[str, float]:
     """The descent to the minimum: levels, learned features, energy balance, particles."""
     trajectory = run.trajectory
-    eigenvalues = np.asarray(feature_spectrum(setting.landscape))
+    eigenvalues = np.asarray(feature_spectrum(scene.landscape))
     loss, spent = trajectory["loss"].values, trajectory["dissipated"].values
     imbalance = float(np.max(np.abs(loss[0] - loss - spent))) / float(loss[0])
     report.claim(
@@ -309,7 +313,7 @@ def descend(setting: Setting, run: Run, report: Report) -> dict[str, float]:
     report.figure(
         "particles",
         "The particles at the saddle and at the end, in the principal coordinates of each part.",
-        *plots.particle_panels(setting.saddle, after),
+        *plots.particle_panels(scene.saddle, after),
     )
     return levels
 
@@ -322,9 +326,7 @@ def dissipation_deviation(trajectory: xarray.Dataset) -> float:
     return float(np.max(np.abs(slope + rate)[1:-1]) / np.max(rate))
 
 
-def in_context(
-    options: Demo, setting: Setting, run: Run, report: Report
-) -> dict[str, InContextError]:
+def in_context(options: Demo, scene: Scene, run: Run, report: Report) -> dict[str, InContextError]:
     """In-context error on fresh prompts before and after, against its exact expectation."""
     options.say("4/4 testing in context on fresh prompts")
     key = jax.random.fold_in(jax.random.key(options.seed), 5)
@@ -332,13 +334,13 @@ def in_context(
     errors = {
         name: in_context_error(
             key,
-            setting.landscape,
+            scene.landscape,
             ensemble,
             lengths,
             prompts=options.prompts,
-            test=setting.fresh,
+            test=scene.fresh,
         )
-        for name, ensemble in (("at the saddle", setting.saddle), ("at the end", run.ensemble))
+        for name, ensemble in (("at the saddle", scene.saddle), ("at the end", run.ensemble))
     }
     before, after = errors.values()
     report.claim(

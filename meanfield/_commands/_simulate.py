@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,69 +21,85 @@ from landscapes import (
     saddle_level,
     saddle_levels,
 )
-from particles import InvalidInput, save_ensemble
+from particles import Ensemble, InvalidInput, save_ensemble
 
 from .. import plots
 from .._build import build
 from .._checkpoints import Checkpoints
 from .._claims import Claim
 from .._config import Config, load_config
+from .._outcome import Outcome
 from .._report import Report
 from .._run import FlowFailed, Run, simulate
 from .._schedules import at, every
-from ._common import Common, first_time
+from ._common import Common, File, Folder, constructed, first_time
 
 
 @dataclass(frozen=True)
 class Simulate(Common):
     """One flow from a config file; with --data, the attention landscape on your own arrays."""
 
-    config: Annotated[Path | None, tyro.conf.Positional] = None
-    """A TOML file; every key is optional (see README). Without it, the defaults."""
-    data: Path | None = None
+    config: Annotated[
+        Path | None,
+        tyro.conf.Positional,
+        tyro.conf.arg(metavar="[CONFIG.toml]", help_behavior_hint=""),
+    ] = None
+    """Every key is optional (README lists them); without a file, all defaults."""
+    data: File = None
     """An .npz with arrays x (samples × inputs) and f (samples × features)."""
-    seed: int | None = None
+    seed: Annotated[int | None, tyro.conf.arg(metavar="INT", help_behavior_hint="")] = None
     """Overrides the config's seed."""
-    particles: int | None = None
-    """Overrides start.particles."""
-    horizon: float | None = None
-    """Overrides flow.horizon."""
-    dt: float | None = None
-    """Overrides flow.dt."""
-    resume: Path | None = None
-    """Go on from the last checkpoint in this folder of an earlier run, with its config."""
+    particles: Annotated[int | None, tyro.conf.arg(metavar="INT", help_behavior_hint="")] = None
+    """Overrides the config's start.particles."""
+    horizon: Annotated[float | None, tyro.conf.arg(metavar="FLOAT", help_behavior_hint="")] = None
+    """Overrides the config's flow.horizon."""
+    dt: Annotated[float | None, tyro.conf.arg(metavar="FLOAT", help_behavior_hint="")] = None
+    """Overrides the config's flow.dt."""
+    resume: Folder = None
+    """Go on with the earlier run in this folder, perhaps to a later --horizon."""
 
     def __call__(self) -> int:
         """Run the flow; see `meanfield simulate --help`."""
         config = self.settled()
         jax.config.update("jax_enable_x64", config.float64)
         out = self.resume if self.resume is not None else self.folder("simulate")
+        checkpoints = Checkpoints(out / "checkpoints", config.record.checkpoint_steps)
+        if self.resume is None and checkpoints.latest() is not None:
+            raise InvalidInput(
+                f"out is {out}, which holds an earlier run; go on with that by --resume {out}, or "
+                "choose another folder."
+            )
         problem, start, flow = build(config)
         report = Report(out, "A Wasserstein gradient flow", config)
         horizon = config.flow.horizon
         failure = None
+        concerns = constructed if config.start.kind == "saddle" else contextlib.nullcontext
         try:
-            run = simulate(
-                flow,
-                start,
-                horizon=horizon,
-                dt=config.flow.dt,
-                record=every(config.record.every) if config.record.every else None,
-                snapshots=at(0.0, *config.record.snapshots, horizon),
-                checkpoints=Checkpoints(out / "checkpoints", config.record.checkpoint_steps),
-                resume=self.resume is not None,
-                progress=self.talks,
-                label="simulate",
-            )
+            with concerns():
+                run = simulate(
+                    flow,
+                    start,
+                    horizon=horizon,
+                    dt=config.flow.dt,
+                    record=every(config.record.every) if config.record.every else None,
+                    snapshots=at(0.0, *config.record.snapshots, horizon),
+                    checkpoints=checkpoints,
+                    resume=self.resume is not None,
+                    progress=self.talks,
+                    label="simulate",
+                )
         except FlowFailed as error:
             run, failure = error.run, error
         report.trajectory(run.trajectory)
         save_ensemble(out / "ensemble.npz", run.ensemble)
         report.text(run.message[0].upper() + run.message[1:])
-        describe(problem.landscape, run, report)
+        report.summary |= {"outcome": run.outcome.name, "message": run.message}
+        describe(problem.landscape, start, run, report)
         report.finish()
         if failure is not None:
             raise failure
+        if run.outcome is Outcome.INTERRUPTED:
+            self.say(f"{run.message} Go on with: meanfield simulate --resume {out}")
         self.show(report, "simulate")
         return 0
 
@@ -90,18 +107,22 @@ class Simulate(Common):
         """The configuration after files and options.
 
         Raises:
-            InvalidInput: both a config and a folder to resume are given.
+            InvalidInput: an option that would change the run to resume.
         """
         if self.resume is not None:
-            if self.config is not None:
-                raise InvalidInput(
-                    "config and --resume are both given; resume uses its own config."
-                )
+            for name in ("config", "data", "seed", "particles", "dt", "out"):
+                if (value := getattr(self, name)) is not None:
+                    raise InvalidInput(
+                        f"{name} is {value}, but --resume goes on with its folder and config; only "
+                        "--horizon can change."
+                    )
             config = load_config(self.resume / "config.toml")
         else:
             config = load_config(self.config) if self.config is not None else Config()
+        data = self.data if self.data is not None else config.landscape.data
         parts: dict[str, Any] = {
-            "landscape": {"data": None if self.data is None else str(self.data)},
+            # Absolute, so that the run can be repeated from anywhere.
+            "landscape": {"data": str(Path(data).absolute()) if data else None},
             "start": {"particles": self.particles},
             "flow": {"horizon": self.horizon, "dt": self.dt},
         }
@@ -115,7 +136,7 @@ class Simulate(Common):
         return dataclasses.replace(config, seed=seed, **changed)
 
 
-def describe(landscape: Any, run: Run, report: Report) -> None:
+def describe(landscape: Any, start: Ensemble, run: Run, report: Report) -> None:
     """Claims, figures and a table that suit the landscape."""
     trajectory = run.trajectory
     energy_claims(trajectory, report)
@@ -140,25 +161,17 @@ def describe(landscape: Any, run: Run, report: Report) -> None:
         "The rate at which the loss falls, and the dissipation theory equates it with.",
         lambda ax: plots.plot_energy_balance(ax, trajectory),
     )
-    first = trajectory.isel(snapshot_time=0)
-    last = trajectory.isel(snapshot_time=-1)
-    names = [str(name) for name in trajectory.data_vars if str(name).startswith("particles")]
     report.figure(
         "particles",
-        "The particles at the first and at the last snapshot.",
-        *[
-            lambda ax, name=name: plots.plot_particles(
-                ax, name, first[name].values, last[name].values
-            )
-            for name in names
-        ],
+        "The particles at the start and at the end, in the principal coordinates of each part.",
+        *plots.particle_panels(start, run.ensemble),
     )
 
 
 def energy_claims(trajectory: xarray.Dataset, report: Report) -> None:
     """A gradient flow loses exactly what it dissipates."""
     loss, spent = trajectory["loss"].values, trajectory["dissipated"].values
-    imbalance = float(np.max(np.abs(loss[0] - loss - spent))) / abs(float(loss[0]))
+    imbalance = float(np.max(np.abs(loss[0] - loss - spent))) / (abs(float(loss[0])) or 1.0)
     report.claim(
         Claim.equal(
             "energy balance: largest |L(0) − L(t) − dissipated| over L(0)",

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.linalg
-from helpers import close
+from helpers import close, dense_loss
 from jax.flatten_util import ravel_pytree
 
 from landscapes import (
@@ -68,7 +68,8 @@ def test_index_counts_the_rotations_that_improve(missing):
 @eqx.filter_jit
 def euclidean_hessian(landscape, mu):
     flat, unravel = ravel_pytree(mu.particles)
-    return mu.size * jax.hessian(lambda z: landscape.value(mu.with_particles(unravel(z))))(flat)
+    p = mu.probabilities
+    return mu.size * jax.hessian(lambda z: dense_loss(landscape, unravel(z), p))(flat)
 
 
 @pytest.mark.parametrize("missing", MISSING)

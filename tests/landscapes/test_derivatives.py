@@ -27,6 +27,8 @@ CASES = {
     "attention, W given, prompts of 3": (attention(ridge=0.1, context_length=3), W),
 }
 every_case = pytest.mark.parametrize(("landscape", "fast"), CASES.values(), ids=CASES)
+SOME = ("regression", "attention, ridge", "attention, W given, prompts of 3")
+some_cases = pytest.mark.parametrize(("landscape", "fast"), [CASES[n] for n in SOME], ids=SOME)
 weighted_or_not = pytest.mark.parametrize("weighted", [False, True], ids=["equal", "weighted"])
 
 
@@ -47,7 +49,7 @@ def test_value_and_velocity_against_the_dense_loss(landscape, fast, weighted):
     close(landscape.value(mu, fast), expected[0])
 
 
-@every_case
+@some_cases
 def test_velocity_against_finite_differences(landscape, fast):
     mu, step = cloud(), 1e-5
     direction = cloud(seed=5).particles
@@ -61,7 +63,7 @@ def test_velocity_against_finite_differences(landscape, fast):
     assert rate == pytest.approx(slope, rel=1e-7, abs=1e-8)
 
 
-@every_case
+@some_cases
 @weighted_or_not
 def test_first_variation_is_the_derivative_along_mixtures(landscape, fast, weighted):
     mu, theta = (
@@ -81,7 +83,7 @@ def test_first_variation_is_the_derivative_along_mixtures(landscape, fast, weigh
     assert float(mu.mean(variation)) == pytest.approx(0, abs=1e-12)
 
 
-@every_case
+@some_cases
 def test_second_variation_is_the_mixed_difference(landscape, fast):
     mu = cloud()
     one = Neuron(jnp.array([0.4, -1.1]), jnp.array([0.3, 0.8, -0.5]))

@@ -35,12 +35,12 @@ def test_measured_error_is_the_expected_one():
     landscape, fresh, mu = attention(ridge=0.1), attention(seed=9), cloud()
     mu = mu.with_particles(Neuron(5 * mu.particles.a, mu.particles.w))  # outputs of order one
     for options in ({}, {"test": fresh, "fast": W}):
-        result = in_context_error(KEY, landscape, mu, [1, 16], prompts=60_000, **options)
+        result = in_context_error(KEY, landscape, mu, [1, 16], prompts=16_000, **options)
         assert (abs(result.deviation) < 4).all()
         assert result.lengths.tolist() == [1, 16]
         test = options.get("test", landscape)
         assert result.zero == pytest.approx(0.5 * np.mean(np.sum(np.asarray(test.f) ** 2, axis=1)))
-    assert np.ptp(result.expected) > 8 * result.standard_error.max()  # the length matters
+    assert np.ptp(result.expected) > 4 * result.standard_error.max()  # the length matters
 
 
 def test_expected_error_is_the_risk_without_its_ridge():

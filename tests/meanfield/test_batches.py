@@ -4,10 +4,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
-
 from flow_cases import end, flat, seeds, smooth_attention
 from helpers import attention, cloud, samples
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
 from landscapes import AttentionLandscape
 from meanfield import GradientFlow, every, simulate
 from particles import Ensemble

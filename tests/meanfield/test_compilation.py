@@ -7,9 +7,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-
 from flow_cases import Springs, never, points
 from helpers import cloud, samples
+
 from landscapes import AttentionLandscape
 from meanfield import GradientFlow, Statistic, every, log_spaced, scheme_from, simulate
 from particles import Ensemble

@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-
 from flow_cases import smooth_attention
 from helpers import attention_matrix, cloud
+
 from meanfield import GradientFlow, every, simulate
 
 RATIOS = [None, 0.5]
@@ -34,7 +34,7 @@ def test_energy_lost_is_energy_dissipated_up_to_the_order(
 def test_dissipation_rate_is_the_slope_of_the_loss(ratio: float | None) -> None:
     fast = None if ratio is None else attention_matrix()  # far from equilibrium
     seen = recorded("heun", ratio, 0.005, 0.005, fast=fast)
-    # Fourth-order central differences; Heun moves along a flow that differs by dt² from the true one.
+    # Central differences of fourth order; Heun's flow differs by dt² from the true one.
     loss = seen.loss.to_numpy()
     slope = (loss[:-4] - 8 * loss[1:-3] + 8 * loss[3:-1] - loss[4:]) / (12 * 0.005)
     np.testing.assert_allclose(-slope, seen.dissipation_rate[2:-2], rtol=1e-4)

@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-
 from flow_cases import Springs, end, points
+
 from landscapes import Neuron, attention_landscape, missing_features, neuron_start
 from meanfield import GradientFlow, Outcome, every, simulate
 from particles import Ensemble, restrict
@@ -40,9 +40,9 @@ def test_the_restricted_flow_ends_at_the_lowest_saddle() -> None:
     run = simulate(
         flow,
         start,
-        horizon=2000.0,
+        horizon=1000.0,
         dt=0.05,
-        record=every(20.0),
+        record=every(10.0),
         stop=lambda seen: seen["gradient_norm"] < 1e-6,
     )
     assert np.all(np.asarray(run.ensemble.particles.w[:, 2]) == 0)
@@ -77,7 +77,8 @@ def test_a_projection_that_costs_energy_is_no_instability() -> None:
     """On the unit circle the radial part of the slope is dissipated by nobody."""
 
     def on_circle(mu: Ensemble) -> Ensemble:
-        return mu.with_particles(mu.particles / jnp.linalg.norm(mu.particles, axis=1, keepdims=True))
+        radius = jnp.linalg.norm(mu.particles, axis=1, keepdims=True)
+        return mu.with_particles(mu.particles / radius)
 
     start = on_circle(points())
     run = simulate(GradientFlow(Springs(), projection=on_circle), start, horizon=20.0, dt=0.1)

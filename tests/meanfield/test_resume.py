@@ -8,9 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import xarray
-
 from flow_cases import LaggedSprings, Springs, assert_same_bits, points, smooth_attention
 from helpers import cloud
+
 from meanfield import Checkpoints, GradientFlow, Outcome, every, simulate
 from particles import Ensemble, InvalidInput
 
@@ -138,9 +138,7 @@ def test_a_horizon_behind_the_checkpoint_is_refused(tmp_path: Path) -> None:
     flow, start = GradientFlow(Springs()), points()
     simulate(flow, start, horizon=WHOLE, checkpoints=Checkpoints(tmp_path), **RUN)
     with pytest.raises(InvalidInput, match=r"horizon is 0\.5; the checkpoint is already at time 1"):
-        simulate(
-            flow, start, horizon=HALF, checkpoints=Checkpoints(tmp_path), resume=True, **RUN
-        )
+        simulate(flow, start, horizon=HALF, checkpoints=Checkpoints(tmp_path), resume=True, **RUN)
 
 
 def test_resuming_from_nowhere_is_refused() -> None:

@@ -8,9 +8,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-
 from flow_cases import Springs, end, flat, points, smooth_attention, springs_solution
 from helpers import cloud, dense_loss
+
 from landscapes import AttentionLandscape
 from meanfield import GradientFlow, Scheme, scheme_from
 from particles import Ensemble
@@ -51,8 +51,8 @@ def slope(steps: np.ndarray, errors: list[float]) -> float:
     return np.polyfit(np.log(steps), np.log(errors), 1)[0]
 
 
-# The slope around dt differs from the order by O(dt), from the next term of the error. Tsit5 was made
-# to have a tiny leading term, so its slope lies between 5 and 6 until round-off.
+# The slope around dt differs from the order by O(dt), from the next term of the error. Tsit5 was
+# made to have a tiny leading term, so its slope lies between 5 and 6 until round-off.
 @pytest.mark.parametrize("name", ORDERS)
 def test_order_on_a_closed_form(name: str) -> None:
     landscape, start = Springs(), points()
@@ -117,9 +117,7 @@ def test_a_scheme_of_ones_own() -> None:
     landscape, start = Springs(), points()
     flow = GradientFlow(landscape, scheme=Scheme(diffrax.Dopri5(), order=5))
     found = end(flow, start, 1.0, 0.05).ensemble.particles
-    np.testing.assert_allclose(
-        found, springs_solution(landscape, start.particles, 1.0), rtol=1e-7
-    )
+    np.testing.assert_allclose(found, springs_solution(landscape, start.particles, 1.0), rtol=1e-7)
 
 
 @pytest.mark.parametrize("name", ["euler", "tsit5"])

@@ -5,10 +5,10 @@ import math
 import jax
 import numpy as np
 import pytest
-from jax.flatten_util import ravel_pytree
-
 from flow_cases import Springs, points, smooth_attention
 from helpers import attention_matrix, cloud, dense_loss
+from jax.flatten_util import ravel_pytree
+
 from meanfield import FlowFailed, GradientFlow, simulate, stable_step
 from saddle_analysis import HessianOperator
 

@@ -6,9 +6,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-
 from flow_cases import LaggedSprings, end, flat, lagged_solution, points, smooth_attention
 from helpers import attention_matrix, cloud, dense_loss
+
 from landscapes import neuron_start
 from meanfield import GradientFlow, scheme_from
 

@@ -1,0 +1,57 @@
+"""`meanfield reproduce NAME…`: a source's headline results as claims."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+import tyro
+
+from .._report import Report
+from ._common import Common
+from ._reproduce_ks24 import reproduce_ks24
+from ._reproduce_yks25 import reproduce_yks25
+
+Name = Literal["ks24", "yks25", "all"]
+RECIPES: dict[str, tuple[str, Callable[[Reproduce, Report], None]]] = {}
+
+
+@dataclass(frozen=True)
+class Reproduce(Common):
+    """A source's headline results as claims, with figures."""
+
+    names: Annotated[tuple[Name, ...], tyro.conf.Positional] = ("all",)
+    """Sources to reproduce."""
+    seed: int = 0
+    """Of every random draw."""
+    seeds: int = 32
+    """Runs wherever a statement is about random starts or kicks."""
+    particles: int = 72
+    """Number N of particles."""
+    samples: int = 512
+    """Number M of samples."""
+
+    def __call__(self) -> int:
+        """Run the reproductions; see `meanfield reproduce --help`."""
+        names = list(RECIPES) if "all" in self.names else list(dict.fromkeys(self.names))
+        folder = self.folder("reproduce")
+        report = Report(folder, "Reproductions", self)
+        for name in names:
+            title, recipe = RECIPES[name]
+            self.say(f"{name}: {title}")
+            part = Report(folder / name, title, dataclasses.replace(self, names=(name,)))
+            recipe(self, part)
+            part.finish()
+            report.claim(*part.claims)
+            report.text(f"[{name}: {title}]({name}/report.md)")
+        report.finish()
+        self.show(report, "reproduce")
+        return 0
+
+
+RECIPES |= {
+    "ks24": ("the attention landscape: levels, saddles, escape, timescales", reproduce_ks24),
+    "yks25": ("Hessian-guided perturbation against the others", reproduce_yks25),
+}

@@ -1,0 +1,58 @@
+"""Read back what a command left: the landscape and the ensemble of a run's folder."""
+
+from __future__ import annotations
+
+import dataclasses
+import tomllib
+from pathlib import Path
+from typing import NamedTuple
+
+from landscapes import NeuronLandscape
+from particles import Ensemble, InvalidInput, load_ensemble
+
+from .._build import build_landscape, landscape_key
+from .._config import Config, fill, load_config
+from ._demo import Demo, prepare
+
+
+class Source(NamedTuple):
+    """An ensemble on its landscape."""
+
+    landscape: NeuronLandscape
+    ensemble: Ensemble
+
+
+def load_source(path: Path, config: Path | None, data: Path | None) -> Source:
+    """The ensemble in a run's folder or in an `.npz`, on its run's or a given landscape.
+
+    Args:
+        path: a folder with `ensemble.npz` and `config.toml`, or an `.npz` of named arrays.
+        config: the landscape's configuration, for an `.npz`.
+        data: an `.npz` with `x` and `f`, in place of the configuration's data.
+
+    Raises:
+        InvalidInput: no configuration to be found, or an ensemble of another landscape.
+        FileNotFoundError: there is no such file.
+    """
+    file = path / "ensemble.npz" if path.is_dir() else path
+    settings = config
+    if settings is None and path.is_dir():
+        settings = path / "config.toml"
+    if settings is None and data is None:
+        raise InvalidInput(
+            f"source {path} is an ensemble without its landscape; add --config CONFIG.toml or "
+            "--data FILE.npz, or name the folder of a run."
+        )
+    landscape = _landscape(settings, data)
+    return Source(landscape, load_ensemble(file, like=landscape.particle))
+
+
+def _landscape(settings: Path | None, data: Path | None) -> NeuronLandscape:
+    table = {} if settings is None else tomllib.loads(settings.read_text())
+    if "teacher_neurons" in table:  # the demo's own options
+        return prepare(fill(Demo, table)).landscape
+    config = Config() if settings is None else load_config(settings)
+    chosen = config.landscape
+    if data is not None:
+        chosen = dataclasses.replace(chosen, data=str(data))
+    return build_landscape(landscape_key(config.seed), chosen).landscape
