@@ -44,7 +44,7 @@ def plot_loss(
         ax: where to draw.
         trajectory: of a run; a `seed` axis gives one line each.
         levels: label to value.
-        log: logarithmic loss axis (levels at zero are left out).
+        log: logarithmic axes (levels and times at zero are left out).
     """
     loss = trajectory["loss"]
     many = "seed" in loss.dims
@@ -64,7 +64,7 @@ def plot_loss(
         )
         ax.annotate(
             name,
-            (1, value),
+            (1 - 0.17 * (index % 4) * log, value),  # levels crowd on a log axis: stagger them
             xytext=(-4, 2 if value else -2),  # nothing lies below zero: there is room for a label
             xycoords=("axes fraction", "data"),
             textcoords="offset points",
@@ -74,7 +74,7 @@ def plot_loss(
             color=THEORY,
         )
     if log:
-        ax.set_yscale("log")
+        ax.set(xscale="log", yscale="log")
     ax.set(xlabel="flow time t", ylabel="loss L(μ)", title="Loss")
     if not log and drawn:  # room for the label of the highest level
         ax.margins(y=0.1)

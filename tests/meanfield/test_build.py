@@ -56,7 +56,9 @@ def test_the_start_does_not_change_the_landscape() -> None:
 
 @pytest.mark.parametrize("kind", ["neurons", "gaussian", "sphere", "uniform", "saddle"])
 def test_starts(kind: str) -> None:
-    problem, start, _ = build(config(start={"kind": kind, "scale_a": 2.0, "scale_w": 0.5}))
+    problem, start, _ = build(
+        config(start={"kind": kind, "scale_a": 2.0, "scale_w": 0.5, "distance": 0.0})
+    )
     a, w = map(np.asarray, start.particles)
     assert a.shape == (12, 2)
     assert w.shape == (12, 3)
@@ -84,7 +86,7 @@ def test_a_start_from_a_file(tmp_path: Path) -> None:
     start = build(config())[1]
     file = save_ensemble(tmp_path / "mu.npz", start)
     assert_same_bits(build(config(start={"kind": "file", "file": str(file)}))[1], start)
-    with pytest.raises(InvalidInput, match="holds particles of shapes .* the landscape needs"):
+    with pytest.raises(InvalidInput, match=r"holds particles of shapes .* the landscape needs"):
         build(config({"dim": 4}, {"kind": "file", "file": str(file)}))
 
 
@@ -195,7 +197,9 @@ def test_what_is_wrong_is_said(settings: Config, sentence: str) -> None:
 
 
 def test_a_saddle_needs_the_teacher(data) -> None:
-    with pytest.raises(InvalidInput, match="start.kind is 'saddle', which needs .* drawn samples"):
+    with pytest.raises(
+        InvalidInput, match=r"start\.kind is 'saddle', which needs .* drawn samples"
+    ):
         build(config({"data": data()}, {"kind": "saddle"}))
 
 

@@ -17,8 +17,8 @@ NAN, INF = math.nan, math.inf
     [
         (2.0, 2.0, {}, True),
         (2.0, 2.0 + 1e-15, {}, False),
-        (2.0, 2.02, {"relative": 0.01}, True),
-        (2.0, 2.03, {"relative": 0.01}, False),
+        (2.0, 2.019, {"relative": 0.01}, True),
+        (2.0, 2.021, {"relative": 0.01}, False),
         (-2.0, -1.98, {"relative": 0.011}, True),  # relative to the size, not the sign
         (0.0, 1e-6, {"relative": 0.5}, False),  # nothing is relative to zero
         (0.0, 1e-6, {"absolute": 1e-5}, True),
