@@ -57,7 +57,7 @@ def _failed(error: BaseException | str, code: int) -> int:
     """One sentence on standard error; returns the exit code."""
     if isinstance(error, OSError) and error.filename is not None and error.strerror:
         error = f"{error.filename}: {error.strerror}."
-    print(f"meanfield: {error or type(error).__name__}", file=sys.stderr)
+    print(f"meanfield: {str(error) or type(error).__name__}", file=sys.stderr)
     return code
 
 

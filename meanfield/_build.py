@@ -132,6 +132,8 @@ def build_start(key: Key[Array, ""], config: StartConfig, problem: Problem) -> E
         case "uniform":
             low = Neuron(a=-scale.a, w=-scale.w)
             return uniform(key, size, landscape.particle, low=low, high=scale)
+        case "file" if not config.file:
+            raise InvalidInput("start.file is empty, but start.kind is 'file'; name an .npz.")
         case "file":
             return load_ensemble(config.file, like=landscape.particle)
         case "saddle":

@@ -181,7 +181,8 @@ def _first_state(
         state = jax.vmap(lambda e: flow.start(e, dt, fast))(start)
     else:
         state = flow.start(start, dt, fast)
-        for concern in flow.landscape.concerns(start):
+        # With a projection the start lies on an invariant set on purpose.
+        for concern in flow.landscape.concerns(start) if flow.projection is None else ():
             warnings.warn(concern, stacklevel=3)
     return state
 

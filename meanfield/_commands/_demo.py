@@ -60,7 +60,7 @@ class Demo(Common):
     """Number N of particles."""
     dim: int = 8
     """Input dimension d."""
-    samples: int = 1024
+    samples: int = 512
     """Number M of samples."""
     teacher_neurons: int = 12
     """Neurons the targets are made of."""

@@ -5,10 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flow_cases import end, flat, seeds, smooth_attention
-from helpers import attention, cloud, samples
+from helpers import attention, cloud, regression
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from landscapes import AttentionLandscape
 from meanfield import GradientFlow, every, simulate
 from particles import Ensemble
 
@@ -17,7 +16,7 @@ RUN = {"horizon": 1.0, "dt": 0.05, "record": every(0.25)}
 
 @pytest.mark.parametrize("weighted", [False, True])
 def test_a_batch_equals_a_loop_over_seeds(weighted: bool) -> None:
-    flow, starts = GradientFlow(smooth_attention()), seeds(3, weighted=weighted)
+    flow, starts = GradientFlow(regression()), seeds(3, weighted=weighted)
     batch = simulate(flow, starts, batch=True, **RUN)
     for seed in range(3):
         alone = simulate(flow, cloud(seed, weighted=weighted), **RUN)
@@ -57,7 +56,7 @@ def test_a_particle_of_double_weight_is_two_particles() -> None:
     copies = jax.tree.map(lambda leaf: jnp.concatenate([leaf, leaf[:3]]), mu.particles)
     share = mu.weights.at[:3].multiply(0.5)
     split = Ensemble(copies, jnp.concatenate([share, share[:3]]))
-    flow = GradientFlow(smooth_attention())
+    flow = GradientFlow(regression())
     whole, parts = (simulate(flow, start, **RUN) for start in (mu, split))
     np.testing.assert_allclose(parts.trajectory.loss, whole.trajectory.loss, rtol=1e-12)
     np.testing.assert_allclose(
@@ -67,7 +66,7 @@ def test_a_particle_of_double_weight_is_two_particles() -> None:
 
 
 def test_weights_are_not_ignored() -> None:
-    flow = GradientFlow(smooth_attention())
+    flow = GradientFlow(regression())
     plain, weighted = (end(flow, cloud(weighted=w), 1.0, 0.05).ensemble for w in (False, True))
     assert np.abs(flat(plain.particles) - flat(weighted.particles)).max() > 1e-3
 
@@ -76,8 +75,7 @@ def test_weights_are_not_ignored() -> None:
 def test_particles_may_be_spread_over_devices(chunk: int | None) -> None:
     mesh = Mesh(np.array(jax.devices()), ("particles",))
     assert mesh.size == 8
-    landscape = AttentionLandscape(*map(jnp.asarray, samples()), ridge=0.1)
-    flow, start = GradientFlow(landscape, scheme="euler", chunk=chunk), cloud(size=16)
+    flow, start = GradientFlow(regression(), scheme="euler", chunk=chunk), cloud(size=16)
     spread = jax.device_put(start, NamedSharding(mesh, PartitionSpec("particles")))
     here, there = (simulate(flow, mu, **RUN) for mu in (start, spread))
     np.testing.assert_allclose(flat(there.ensemble), flat(here.ensemble), rtol=1e-10, atol=1e-13)

@@ -120,7 +120,7 @@ def test_growth(ax: Axes) -> None:
     check_words(ax)
     drawn = lines(ax)
     measured, predicted = (drawn[name] for name in drawn)
-    assert list(drawn)[0] == "measured, rate 2.99 in the window"
+    assert next(iter(drawn)) == "measured, rate 2.99 in the window"
     np.testing.assert_array_equal(measured[:, 1], amplitude)
     slope = np.diff(np.log(predicted[:, 1])) / np.diff(predicted[:, 0])
     np.testing.assert_allclose(slope, 3.0)

@@ -1,0 +1,124 @@
+"""`meanfield demo`, small: all claims hold, the files are there, words go where they belong."""
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xarray
+from commands import Outcome, meanfield
+
+from landscapes import saddle_level
+from meanfield._commands import _demo
+from particles import load_ensemble
+
+SMALL = [
+    *("--particles", "48", "--samples", "128", "--dim", "4"),
+    *("--teacher-neurons", "8", "--prompts", "256"),
+]
+FIGURES = ["overview", "loss", "growth", "spectrum", "energy", "particles", "in_context"]
+STATEMENTS = [
+    "loss at the saddle missing",
+    "gradient norm at the saddle vanishes",
+    "number of features missing",
+    "smallest curvature is negative",
+    "Morse index",
+    "growth rate of the unstable component is |λ_min|",
+    "the run enters the benign region",
+    "the run comes within 5%",
+    "energy balance",
+    "dissipation identity",
+    "in-context error at n = 1024 falls",
+    "error on fresh prompts agrees with its exact expectation",
+]
+
+
+def check_folder(out: Path) -> list[dict]:
+    """All claims of the demo are there and hold; returns them."""
+    claims = json.loads((out / "claims.json").read_text("utf-8"))
+    assert len(claims) == len(STATEMENTS)
+    for claim, words in zip(claims, STATEMENTS, strict=True):
+        assert set(claim) == {
+            "statement", "source", "predicted", "measured", "tolerance", "holds"
+        }  # fmt: skip
+        assert claim["statement"].startswith(words)
+        assert claim["holds"] is True, claim
+    report = (out / "report.md").read_text("utf-8")
+    assert f"{len(claims)} of {len(claims)} claims hold." in report
+    assert sorted(re.findall(r"\]\((\w+)\.png\)", report)) == sorted(FIGURES)
+    assert all((out / f"{name}.png").stat().st_size > 5000 for name in FIGURES)
+    return claims
+
+
+@pytest.fixture(scope="module")
+def quiet(tmp_path_factory: pytest.TempPathFactory) -> tuple[Outcome, Path]:
+    out = tmp_path_factory.mktemp("demo")
+    return meanfield("demo", *SMALL, "--out", out, "--quiet"), out
+
+
+@pytest.mark.slow
+def test_the_main_job(quiet: tuple[Outcome, Path]) -> None:
+    ran, out = quiet
+    assert ran == Outcome(0, "", "")
+    claims = check_folder(out)
+    assert claims[0]["predicted"] == pytest.approx(0.1)
+
+
+@pytest.mark.slow
+def test_the_trajectory_tells_the_same(quiet: tuple[Outcome, Path]) -> None:
+    out = quiet[1]
+    with xarray.open_dataset(out / "trajectory.nc", engine="h5netcdf") as stored:
+        loss, growth = stored["loss"].values, np.abs(stored["unstable_component"].values)
+        assert stored.attrs["outcome"] == "STOPPED"
+    assert loss[0] == pytest.approx(0.1, rel=1e-6)
+    assert loss[-1] < 0.005
+    assert growth[0] == pytest.approx(1e-6, rel=1e-3)
+    assert load_ensemble(out / "ensemble.npz").size == 48
+
+
+@pytest.mark.slow
+def test_two_missing_features_as_json(tmp_path: Path) -> None:
+    ran = meanfield("demo", *SMALL, "--missing", 1, 2, "--out", tmp_path, "--json")
+    assert ran.code == 0
+    result = json.loads(ran.stdout)
+    assert result["command"] == "demo"
+    assert result["out"] == str(tmp_path)
+    assert result["outcome"] == "STOPPED"
+    assert result["claims"] == check_folder(tmp_path)
+    level, index = result["claims"][0], result["claims"][4]  # k missing features: k² ways down
+    assert level["predicted"] == saddle_level((1.0, 0.5, 0.2), (1, 2)) == pytest.approx(0.35)
+    assert index["predicted"] == index["measured"] == 4
+    assert "4/4" in ran.stderr
+
+
+@pytest.mark.slow
+def test_a_failing_claim_is_reported_and_exits_with_zero(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_demo, "dissipation_deviation", lambda trajectory: 0.5)
+    ran = meanfield("demo", *SMALL, "--out", tmp_path)
+    assert ran.code == 0
+    claims = {c["statement"]: c for c in json.loads((tmp_path / "claims.json").read_text("utf-8"))}
+    failing = [claim for claim in claims.values() if not claim["holds"]]
+    assert [claim["measured"] for claim in failing] == [0.5]
+    assert "11 of 12 claims hold." in (tmp_path / "report.md").read_text("utf-8")
+    assert ran.stdout.count(" NO ") == 1
+    assert ran.stdout.rstrip().endswith(f"report: {tmp_path / 'report.md'}")
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (["--missing"], "missing is empty, which is the global minimum; name a feature."),
+        (["--missing", "3"], "missing is [3]; features run from 0 to 2."),
+        (["--distance", "0"], "distance is 0.0; it must lie between 0 and 1."),
+        (["--particles", "0"], "size is 0; it must be at least the 8 neurons given."),
+        (["--samples", "0"], "samples is 0 and dim is 4; both must be positive."),
+        (["--teacher-neurons", "2"], "the targets span only 2 dimensions"),
+    ],
+)
+def test_bad_options(options: list[str], sentence: str, tmp_path: Path) -> None:
+    ran = meanfield("demo", *SMALL, *options, "--out", tmp_path, "--quiet")
+    assert (ran.code, ran.stdout) == (2, "")
+    assert sentence in ran.sentence
