@@ -67,5 +67,5 @@ class Progress:
             self._bar.start()
 
     def __exit__(self, *error: object) -> None:
-        if self._bar is not None:
+        if self._bar is not None and self._bar.console.is_terminal:
             self._bar.stop()

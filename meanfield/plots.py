@@ -159,7 +159,7 @@ def plot_spectrum(
                 rank[chosen], values[chosen], "o", color=colour, label=f"{name}: {chosen.sum()}"
             )
     ax.set_yscale("symlog", linthresh=max(threshold, 1e-12))
-    ax.xaxis.get_major_locator().set_params(integer=True)
+    ax.locator_params(axis="x", integer=True)
     ax.set(
         xlabel="eigenvalue number, from the smallest",
         ylabel="curvature λ (1 / time)",

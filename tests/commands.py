@@ -31,7 +31,6 @@ def meanfield(*arguments: object) -> Outcome:
     with (
         contextlib.redirect_stdout(stdout),
         contextlib.redirect_stderr(stderr),
-        jax.enable_x64(True),
         warnings.catch_warnings(),
     ):
         warnings.simplefilter("default")  # as outside the tests: said, not raised

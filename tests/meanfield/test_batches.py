@@ -27,11 +27,10 @@ def test_a_batch_equals_a_loop_over_seeds(weighted: bool) -> None:
             np.testing.assert_allclose(recorded, values, rtol=1e-9, atol=1e-13)
 
 
-@pytest.mark.parametrize("chunk", [1, 3, 7])
-def test_chunks_do_not_matter(chunk: int) -> None:
+def test_chunks_do_not_matter() -> None:
     whole, parts = (
-        simulate(GradientFlow(smooth_attention(), chunk=size), cloud(weighted=True), **RUN)
-        for size in (None, chunk)
+        simulate(GradientFlow(regression(), chunk=size), cloud(weighted=True), **RUN)
+        for size in (None, 3)
     )
     np.testing.assert_allclose(flat(parts.state), flat(whole.state), rtol=1e-10, atol=1e-14)
 

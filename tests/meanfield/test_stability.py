@@ -6,14 +6,14 @@ import jax
 import numpy as np
 import pytest
 from flow_cases import Springs, points, smooth_attention
-from helpers import attention_matrix, cloud, dense_loss
+from helpers import attention_matrix, cloud, dense_loss, regression
 from jax.flatten_util import ravel_pytree
 
 from meanfield import FlowFailed, GradientFlow, simulate, stable_step
 
 
 def test_stable_step_is_one_over_the_largest_eigenvalue() -> None:
-    landscape, start = smooth_attention(), cloud()
+    landscape, start = regression(), cloud()
     flow = GradientFlow(landscape)
     flat, unravel = ravel_pytree(start.particles)
     hessian = jax.hessian(lambda v: dense_loss(landscape, unravel(v), start.probabilities))(flat)

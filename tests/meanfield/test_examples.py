@@ -1,0 +1,43 @@
+"""The examples run as a user runs them, at a smaller size."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
+
+@pytest.mark.slow
+def test_digits(tmp_path: Path) -> None:
+    ran = subprocess.run(
+        [
+            *(sys.executable, EXAMPLES / "digits.py", "--json"),
+            *("--particles", "16", "--horizon", "0.5", "--out", "run"),
+        ],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+        env=os.environ | {"JAX_PLATFORMS": "cpu"},
+    )
+    assert "of which only 9 are linearly independent" in ran.stderr
+    result = json.loads(ran.stdout)
+    assert result["outcome"] == "HORIZON"
+    assert all(claim["holds"] for claim in result["claims"])
+    eigenvalues = [feature["eigenvalue"] for feature in result["features"]]
+    assert len(eigenvalues) == 9
+    assert eigenvalues == sorted(eigenvalues, reverse=True)
+    report = (tmp_path / "run" / "report.md").read_text("utf-8")
+    table = report[report.index("## Features learned") :]
+    rows = re.findall(r"^\| (\d+) \| \S+ \| ((?:[+-]\d\.\d\d·f\d+ ?)+) \| (.+) \| \d", table, re.M)
+    assert [int(number) for number, _, _ in rows] == list(range(1, 10))
+    assert {path.name for path in (tmp_path / "run").glob("*.png")} == {
+        "energy.png",
+        "loss.png",
+        "particles.png",
+    }
