@@ -77,7 +77,7 @@ def plot_escape_times(ax: Axes, studies: Sequence[Escapes]) -> None:
         jitter = row + 0.15 * generator.uniform(-1, 1, study.times.size)
         colour = KIND_COLOURS[study.kind]
         ax.plot(study.times, jitter, "o", ms=4, alpha=0.6, color=colour)
-        label = "median predicted by the linear theory" if not row else None
+        label = "" if row else "median predicted by the linear theory"
         ax.vlines(np.nanmedian(study.predicted), row - 0.3, row + 0.3, "black", lw=2, label=label)
     ax.set_yticks(range(len(studies)), [study.kind for study in studies])
     ax.set(
