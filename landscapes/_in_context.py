@@ -110,10 +110,11 @@ def in_context_error(
     measured, errors, expected = [], [], []
     for index, length in enumerate(lengths):
         key_length = jax.random.fold_in(key, index)
-        losses = _prompt_losses(key_length, test.f, outputs, weights, length, prompts)
+        n = jnp.asarray(length, outputs.dtype)  # traced: one compilation serves all lengths
+        losses = _prompt_losses(key_length, test.f, outputs, weights, n, max(lengths), prompts)
         measured.append(float(jnp.mean(losses)))
         errors.append(float(jnp.std(losses, ddof=1)) / prompts**0.5)
-        expected.append(float(_expected(test, outputs, weights, length)))
+        expected.append(float(_expected(test, outputs, weights, n)))
     zero = 0.5 * float(jnp.trace(test.target_moment))
     columns = (np.asarray(column) for column in (lengths, measured, errors, expected))
     return InContextError(*columns, zero=zero)
@@ -121,17 +122,24 @@ def in_context_error(
 
 @derived
 def _prompt_losses(
-    key: Array, f: Array, outputs: Array, weights: Array, length: int, prompts: int
+    key: Array,
+    f: Array,
+    outputs: Array,
+    weights: Array,
+    length: Float[Array, ""],
+    longest: int,
+    prompts: int,
 ) -> Float[Array, " prompts"]:
-    """½ (y − ŷ)² of independent prompts, one at a time in memory."""
+    """½ (y − ŷ)² of independent prompts, a few at a time in memory; examples past n count zero."""
     samples, features = f.shape
 
     def one(key: Array) -> Array:
         key_task, key_rows, key_query = jax.random.split(key, 3)
         task = jax.random.normal(key_task, (features,), f.dtype)
-        rows = jax.random.randint(key_rows, (length,), 0, samples)
+        rows = jax.random.randint(key_rows, (longest,), 0, samples)
         query = jax.random.randint(key_query, (), 0, samples)
-        read = (f[rows] @ task) @ outputs[rows] / length
+        labels = jnp.where(jnp.arange(longest) < length, f[rows] @ task, 0)
+        read = labels @ outputs[rows] / length
         return 0.5 * (f[query] @ task - read @ weights @ outputs[query]) ** 2
 
     return jax.lax.map(one, jax.random.split(key, prompts), batch_size=64)
@@ -139,13 +147,13 @@ def _prompt_losses(
 
 @derived
 def _expected(
-    test: AttentionLandscape, outputs: Array, weights: Array, length: float
+    test: AttentionLandscape, outputs: Array, weights: Array, length: Float[Array, ""]
 ) -> Float[Array, ""]:
     """The exact expectation: the risk on the test points at prompt length n, without the ridge."""
     dtype = outputs.dtype
     exact = eqx.tree_at(
         lambda landscape: (landscape.ridge, landscape.inverse_context),
         test,
-        (jnp.zeros((), dtype), 1 / jnp.asarray(length, dtype)),
+        (jnp.zeros((), dtype), 1 / length),
     )
     return exact.risk(outputs, weights)

@@ -1,4 +1,4 @@
-"""A progress bar on standard error, shown once a run has taken two seconds."""
+"""A progress bar on standard error, shown once the work has taken two seconds."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ PERIOD = 10.0  # seconds between lines where there is no terminal
 
 
 class Progress:
-    """Reports flow time and loss; a bar in a terminal, a line now and then elsewhere.
+    """Reports how far long work has come; a bar in a terminal, a line now and then elsewhere.
 
     Args:
         label: what is running.
-        start: time at the beginning.
-        end: time at the end.
+        start: position at the beginning, in time or steps or products.
+        end: position at the end.
         shown: false for silence.
     """
 
@@ -31,23 +31,20 @@ class Progress:
         self._began = clock.monotonic()
         return self
 
-    def update(self, time: float, loss: float | None = None) -> None:
-        """Note where the run is."""
+    def update(self, position: float, note: str = "") -> None:
+        """Say where the work is, with a few words on how it goes."""
         if not self.shown or clock.monotonic() - self._began < PATIENCE:
             return
         if self._bar is None:
             self._open()
         bar = self._bar
         assert bar is not None
-        value = "" if loss is None else f"loss {loss:.4g}"
         if bar.console.is_terminal:
-            bar.update(bar.task_ids[0], completed=time - self.start, value=value)
+            bar.update(bar.task_ids[0], completed=position - self.start, note=note)
         elif clock.monotonic() - self._spoke > PERIOD:
             self._spoke = clock.monotonic()
-            share = (time - self.start) / (self.end - self.start)
-            bar.console.print(
-                f"{self.label}: {share:.0%}, t = {time:.4g}, {value}", highlight=False
-            )
+            share = (position - self.start) / (self.end - self.start)
+            bar.console.print(f"{self.label}: {share:.0%}, {note}", highlight=False)
 
     def _open(self) -> None:
         from rich.console import Console
@@ -58,11 +55,11 @@ class Progress:
             TextColumn("{task.description}"),
             BarColumn(),
             TextColumn("{task.percentage:>3.0f}%"),
-            TextColumn("{task.fields[value]}"),
+            TextColumn("{task.fields[note]}"),
             TimeRemainingColumn(),
         )
         self._bar = Bar(*columns, console=Console(stderr=True), transient=True)
-        self._bar.add_task(self.label, total=self.end - self.start, value="")
+        self._bar.add_task(self.label, total=self.end - self.start, note="")
         if self._bar.console.is_terminal:
             self._bar.start()
 

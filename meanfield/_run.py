@@ -142,7 +142,8 @@ def simulate(
                 with pace:
                     state = _advance(flow, state, target, min(most, pace.steps), batch)
                     outcome = _failure(flow, state)
-                bar.update(float(jnp.max(state.time)), recorder.loss)
+                time = float(jnp.max(state.time))
+                bar.update(time, f"t = {time:.4g}, {recorder.note}")
                 if outcome is None and checkpoints is not None and checkpoints.due(state):
                     checkpoints.save(state, tape)
                 if outcome is None and interrupts.seen:
@@ -308,11 +309,11 @@ class _Recorder:
         self.latest: dict[str, np.ndarray] = rows[-1][1] if rows else {}
 
     @property
-    def loss(self) -> float | None:
+    def note(self) -> str:
         """The latest loss, for showing; the mean over the seeds that still run."""
         seen = np.atleast_1d(self.latest.get("loss", np.nan))
         seen = seen[np.isfinite(seen)]
-        return float(seen.mean()) if seen.size else None
+        return f"loss {seen.mean():.4g}" if seen.size else ""
 
     def write(self, state: FlowState, due: Sequence[Track]) -> tuple[FlowState, Outcome | None]:
         """Write what is due; gives up seeds whose numbers cannot be trusted, at last the run."""

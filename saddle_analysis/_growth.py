@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal, NamedTuple
 
 import numpy as np
-import scipy.stats
+import scipy.special
 from jaxtyping import Float
 
 from particles import InvalidInput
@@ -174,7 +174,7 @@ def _rate(
         return float(slope), float(np.sqrt(rest / spread))
 
     slope, error = line(slice(None))
-    quantile = float(scipy.stats.t.ppf(0.5 + confidence / 2, max(t.size - 2, 1)))
+    quantile = float(scipy.special.stdtrit(max(t.size - 2, 1), 0.5 + confidence / 2))
     halves = 0.0
     if t.size >= 8:
         middle = t.size // 2

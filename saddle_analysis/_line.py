@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-import scipy.stats
 
 
 class Line(NamedTuple):
@@ -18,6 +17,8 @@ class Line(NamedTuple):
 
 def fit_line(x: np.ndarray, y: np.ndarray, confidence: float) -> Line:
     """Least squares, with Student's t at n − 2 degrees of freedom."""
+    import scipy.stats  # takes a second to import, and few need it
+
     fit: Any = scipy.stats.linregress(x, y)
     quantile = float(scipy.stats.t.ppf(0.5 + confidence / 2, x.size - 2))
     return Line(float(fit.slope), quantile * float(fit.stderr), float(fit.intercept))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -23,12 +24,16 @@ from saddle_analysis import (
     criticality_report,
     spectral_density,
 )
+from saddle_analysis import Progress as SpectralProgress
 
 from .. import plots
 from .._claims import Claim
+from .._progress import Progress
 from .._report import Report
 from ._common import Common
 from ._sources import Source, load_source
+
+MAX_PRODUCTS = 5000  # Hessian products for every stage of the classification
 
 
 @dataclass(frozen=True)
@@ -62,14 +67,17 @@ class Spectrum(Common):
         source = load_source(self.source, self.config, self.data)
         report = Report(self.folder("spectrum"), "Spectrum of the Wasserstein Hessian", self)
         self.say("1/2 classifying the point")
-        found = criticality_report(
-            source.landscape,
-            source.ensemble,
-            gradient_tolerance=self.tolerance,
-            count=self.count,
-            seed=self.seed,
-            time_limit=self.time_limit,
-        )
+        with Progress("classifying", 0, MAX_PRODUCTS, self.talks) as bar:
+            found = criticality_report(
+                source.landscape,
+                source.ensemble,
+                gradient_tolerance=self.tolerance,
+                count=self.count,
+                seed=self.seed,
+                max_products=MAX_PRODUCTS,
+                progress=_shown_on(bar),
+                time_limit=self.time_limit,
+            )
         report.text(found.sentence)
         report.text(f"```\n{found}\n```")
         report.summary |= {
@@ -90,12 +98,15 @@ class Spectrum(Common):
         )
         if self.probes:
             self.say("2/2 estimating the spectral density")
-            density = spectral_density(
-                HessianOperator(source.landscape, source.ensemble),
-                probes=self.probes,
-                seed=self.seed,
-                time_limit=self.time_limit,
-            )
+            with Progress("density", 0, 80 * self.probes, self.talks) as bar:
+                density = spectral_density(
+                    HessianOperator(source.landscape, source.ensemble),
+                    probes=self.probes,
+                    steps=80,
+                    seed=self.seed,
+                    progress=_shown_on(bar),
+                    time_limit=self.time_limit,
+                )
             report.figure(
                 "density",
                 "Share of eigenvalues below λ, by stochastic Lanczos quadrature; the band bounds "
@@ -107,6 +118,13 @@ class Spectrum(Common):
             print(found)
         self.show(report, "spectrum")
         return 0
+
+
+def _shown_on(bar: Progress) -> Callable[[SpectralProgress], None]:
+    """A callback for the spectral computations that moves a bar."""
+    return lambda seen: bar.update(
+        seen.products, f"{seen.products} products, residual {seen.residual:.1e}"
+    )
 
 
 def _claims(source: Source, found: CriticalityReport, report: Report) -> int | None:
