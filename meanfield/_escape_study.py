@@ -98,7 +98,7 @@ def escape_study(
     unstable = component("unstable_component", saddle, pairs.fields[0])
     found = []
     for kind in kinds:
-        fields = [kick_field(k, kind, flow, saddle, norm) for k in _needed(kind, keys)]
+        fields = [kick_field(k, kind, flow, saddle, norm) for k in keys]
         starts = [displaced(start, field) for field in fields]
         predictions = [
             second_order_prediction(
@@ -118,15 +118,18 @@ def escape_study(
             progress=progress,
             label=kind,
         )
-        losses, clock = run.trajectory["loss"].values, run.trajectory["time"].values
+        # Without a kick all seeds are one run; they share the others' compilation all the same.
+        kept = slice(0, 1) if kind == "none" else slice(None)
+        trajectory = run.trajectory.isel(seed=kept)
+        losses, clock = trajectory["loss"].values, trajectory["time"].values
         found.append(
             Escapes(
                 kind,
                 norm,
-                run.trajectory,
+                trajectory,
                 np.array([escape_time(clock, column, level=level) for column in losses.T]),
-                np.array([np.linalg.norm(p.overlaps) for p in predictions]),
-                np.array([_time_to_fall(p, fall * value, horizon) for p in predictions]),
+                np.array([np.linalg.norm(p.overlaps) for p in predictions[kept]]),
+                np.array([_time_to_fall(p, fall * value, horizon) for p in predictions[kept]]),
             )
         )
     return found
@@ -137,11 +140,6 @@ def _time_to_fall(prediction: SecondOrderPrediction, fall: float, horizon: float
     times = np.linspace(0, horizon, 4001)
     fallen = np.log(np.maximum(prediction.decrease(times), 1e-300))
     return float(np.interp(np.log(fall), fallen, times, right=np.nan))
-
-
-def _needed(kind: Kick, keys: Array) -> Array:
-    """A kick without randomness needs no repetition."""
-    return keys[:1] if kind == "none" else keys
 
 
 def unstable_pairs(

@@ -20,7 +20,7 @@ from .._perturbed import KICKS
 from .._report import Report
 from .._run import simulate
 from .._schedules import every
-from ._common import Common
+from ._common import Common, constructed
 from ._settings import realisable
 
 
@@ -94,14 +94,15 @@ def growth(
 ) -> float:
     """Claim that the unstable component grows at |λ_min|; returns the fitted rate."""
     rate, distance = -float(pairs.values[0]), 1e-6
-    run = simulate(
-        flow,
-        displaced(saddle, along(saddle, pairs.fields[0], distance)),
-        horizon=18 / rate,
-        dt=0.01 / rate,
-        record=every(0.1 / rate),
-        statistics=[component("unstable_component", saddle, pairs.fields[0])],
-    )
+    with constructed():
+        run = simulate(
+            flow,
+            displaced(saddle, along(saddle, pairs.fields[0], distance)),
+            horizon=18 / rate,
+            dt=0.01 / rate,
+            record=every(0.1 / rate),
+            statistics=[component("unstable_component", saddle, pairs.fields[0])],
+        )
     time = run.trajectory["time"].values
     amplitude = np.abs(run.trajectory["unstable_component"].values)
     fit = fit_growth(time, amplitude)

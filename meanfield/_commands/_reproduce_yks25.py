@@ -15,6 +15,7 @@ from .._escape_study import unstable_pairs
 from .._flow import GradientFlow
 from .._perturbed import simulate_perturbed
 from .._report import Report
+from ._common import constructed
 from ._escape import compare
 from ._settings import realisable
 
@@ -48,18 +49,19 @@ def reproduce_yks25(options: Reproduce, report: Report) -> None:
     )
     options.say("yks25: the perturbed flow")
     start = displaced(saddle, isotropic(jax.random.fold_in(key, 1), saddle, 1e-7))
-    run = simulate_perturbed(
-        flow,
-        start,
-        key=jax.random.fold_in(key, 2),
-        horizon=600 / rate,
-        dt=0.01 / rate,
-        window=30 / rate,
-        norm=1e-3,
-        tolerance=1e-3,
-        threshold=0.01,
-        progress=options.talks,
-    )
+    with constructed():
+        run = simulate_perturbed(
+            flow,
+            start,
+            key=jax.random.fold_in(key, 2),
+            horizon=600 / rate,
+            dt=0.01 / rate,
+            window=30 / rate,
+            norm=1e-3,
+            tolerance=1e-3,
+            threshold=0.01,
+            progress=options.talks,
+        )
     report.trajectory(run.trajectory)
     loss = float(run.trajectory["loss"][-1])
     escapes = sum(event.what == "escaped" for event in run.events)

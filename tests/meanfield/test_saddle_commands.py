@@ -5,12 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
-from meanfield.__main__ import main
-
-
-def result(capsys: pytest.CaptureFixture[str]) -> dict:
-    return json.loads(capsys.readouterr().out)
+from commands import meanfield
 
 
 @pytest.fixture(scope="module")
@@ -36,16 +31,14 @@ def saddle_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         """
     )
     out = folder / "run"
-    assert main(["simulate", str(folder / "c.toml"), "--out", str(out), "--quiet"]) == 0
+    assert meanfield("simulate", folder / "c.toml", "--out", out, "--quiet").code == 0
     return out
 
 
-def test_spectrum_classifies_a_saved_saddle(
-    saddle_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_spectrum_classifies_a_saved_saddle(saddle_run: Path, tmp_path: Path) -> None:
     options = ["--out", str(tmp_path / "s"), "--probes", "2", "--json"]
-    assert main(["spectrum", str(saddle_run), *options]) == 0
-    found = result(capsys)
+    ran = meanfield("spectrum", saddle_run, *options)
+    found = json.loads(ran.stdout)
     assert found["kind"] == "strict saddle"
     assert found["index"] == 1
     assert all(claim["holds"] for claim in found["claims"])
@@ -54,63 +47,58 @@ def test_spectrum_classifies_a_saved_saddle(
     }
 
 
-def test_spectrum_of_an_npz_needs_its_landscape(
-    saddle_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_spectrum_of_an_npz_needs_its_landscape(saddle_run: Path, tmp_path: Path) -> None:
     npz = saddle_run / "ensemble.npz"
-    assert main(["spectrum", str(npz), "--out", str(tmp_path)]) == 2
-    assert "--config" in capsys.readouterr().err
+    refused = meanfield("spectrum", npz, "--out", tmp_path)
+    assert refused.code == 2
+    assert "--config" in refused.stderr
     options = ["--config", str(saddle_run / "config.toml"), "--probes", "0", "--json"]
-    assert main(["spectrum", str(npz), "--out", str(tmp_path / "s"), *options]) == 0
-    assert result(capsys)["kind"] == "strict saddle"
+    ran = meanfield("spectrum", npz, "--out", tmp_path / "s", *options)
+    assert json.loads(ran.stdout)["kind"] == "strict saddle"
 
 
-def test_spectrum_away_from_critical_points_warns(
-    saddle_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_spectrum_away_from_critical_points_warns(saddle_run: Path, tmp_path: Path) -> None:
     arrays = dict(np.load(saddle_run / "ensemble.npz"))
     arrays["w"] = arrays["w"] + 0.1
     np.savez(tmp_path / "off.npz", **arrays)
     options = ["--config", str(saddle_run / "config.toml"), "--probes", "0", "--json"]
-    with pytest.warns(UserWarning, match="not at a critical point"):
-        code = main(["spectrum", str(tmp_path / "off.npz"), "--out", str(tmp_path), *options])
-    assert code == 0
-    assert result(capsys)["kind"] == "not critical"
+    ran = meanfield("spectrum", tmp_path / "off.npz", "--out", tmp_path, *options)
+    assert ran.code == 0
+    assert "not at a critical point" in ran.stderr
+    assert json.loads(ran.stdout)["kind"] == "not critical"
 
 
 def test_spectrum_of_another_landscapes_ensemble_is_refused(
-    saddle_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    saddle_run: Path, tmp_path: Path
 ) -> None:
     np.savez(tmp_path / "other.npz", a=np.ones((3, 5)), w=np.ones((3, 4)))
     options = ["--config", str(saddle_run / "config.toml"), "--out", str(tmp_path / "s")]
-    assert main(["spectrum", str(tmp_path / "other.npz"), *options]) == 2
-    assert "holds particles of shapes" in capsys.readouterr().err
+    refused = meanfield("spectrum", tmp_path / "other.npz", *options)
+    assert refused.code == 2
+    assert "holds particles of shapes" in refused.stderr
 
 
 @pytest.mark.slow
-def test_escape_measures_what_the_curvature_predicts(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    sizes = ["--particles", "24", "--samples", "96", "--dim", "4", "--seeds", "6"]
-    assert main(["escape", *sizes, "--out", str(tmp_path), "--quiet", "--json"]) == 0
-    found = result(capsys)
+def test_escape_measures_what_the_curvature_predicts(tmp_path: Path) -> None:
+    sizes = ["--particles", "24", "--samples", "96", "--dim", "4", "--seeds", "4"]
+    ran = meanfield("escape", *sizes, "--out", tmp_path, "--quiet", "--json")
+    found = json.loads(ran.stdout)
     assert len(found["claims"]) >= 7
     assert all(claim["holds"] for claim in found["claims"]), found["claims"]
 
 
-def test_escape_refuses_an_empty_missing_set_of_norm(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert main(["escape", "--norm", "0", "--out", str(tmp_path)]) == 2
-    assert "must be positive" in capsys.readouterr().err
+def test_escape_refuses_a_norm_of_zero(tmp_path: Path) -> None:
+    refused = meanfield("escape", "--norm", 0, "--out", tmp_path)
+    assert refused.code == 2
+    assert "must be positive" in refused.stderr
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["ks24", "yks25"])
-def test_reproductions_hold(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    sizes = ["--particles", "36", "--samples", "128", "--seeds", "8"]
-    assert main(["reproduce", name, *sizes, "--out", str(tmp_path), "--quiet", "--json"]) == 0
-    claims = result(capsys)["claims"]
+def test_reproductions_hold(name: str, tmp_path: Path) -> None:
+    sizes = ["--particles", "36", "--samples", "128", "--seeds", "4"]
+    ran = meanfield("reproduce", name, *sizes, "--out", tmp_path, "--quiet", "--json")
+    claims = json.loads(ran.stdout)["claims"]
     failing = [claim for claim in claims if not claim["holds"]]
     assert not failing, failing
     assert (tmp_path / name / "report.md").exists()
