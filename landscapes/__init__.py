@@ -6,6 +6,7 @@ from ._attention import AttentionLandscape as AttentionLandscape
 from ._attention import attention_landscape as attention_landscape
 from ._attention import output_signal as output_signal
 from ._attention import teach as teach
+from ._attention_batch import AttentionBatch as AttentionBatch
 from ._attention_saddles import saddle_ensemble as saddle_ensemble
 from ._attention_theory import benign_threshold as benign_threshold
 from ._attention_theory import canonical_correlations as canonical_correlations
@@ -20,12 +21,44 @@ from ._attention_theory import saddle_levels as saddle_levels
 from ._base import FirstVariation as FirstVariation
 from ._base import Landscape as Landscape
 from ._base import SecondVariation as SecondVariation
+from ._exact_dynamics import ExactDynamics as ExactDynamics
+from ._exact_dynamics import ExactTimescales as ExactTimescales
+from ._exact_dynamics import exact_dynamics as exact_dynamics
+from ._exact_dynamics import exact_fixed_point as exact_fixed_point
+from ._exact_dynamics import exact_timescales as exact_timescales
 from ._in_context import InContextError as InContextError
 from ._in_context import in_context_error as in_context_error
 from ._in_context import predict_in_context as predict_in_context
+from ._linear_attention import LinearAttentionLandscape as LinearAttentionLandscape
+from ._linear_attention import MergedAttentionLandscape as MergedAttentionLandscape
+from ._linear_attention import MergedHead as MergedHead
+from ._linear_attention import SeparateAttentionLandscape as SeparateAttentionLandscape
+from ._linear_attention import SeparateHead as SeparateHead
+from ._linear_attention import head_start as head_start
+from ._linear_attention_saddles import learned_heads as learned_heads
+from ._linear_attention_theory import head_saddle_index as head_saddle_index
+from ._linear_attention_theory import in_context_optimum as in_context_optimum
+from ._linear_attention_theory import merged_growth as merged_growth
+from ._linear_attention_theory import (
+    principal_component_regression as principal_component_regression,
+)
+from ._linear_attention_theory import regression_curvature as regression_curvature
+from ._linear_attention_theory import regression_level as regression_level
+from ._linear_attention_theory import regression_levels as regression_levels
+from ._linear_attention_theory import transition_curve as transition_curve
+from ._linear_attention_theory import transition_time as transition_time
+from ._matrix_measures import RankMeasures as RankMeasures
+from ._matrix_measures import principal_angles as principal_angles
+from ._matrix_measures import rank_measures as rank_measures
 from ._neurons import Neuron as Neuron
 from ._neurons import NeuronLandscape as NeuronLandscape
 from ._neurons import network_output as network_output
+from ._prompt_moments import Convention as Convention
+from ._prompt_moments import EmpiricalMoments as EmpiricalMoments
+from ._prompt_moments import PopulationMoments as PopulationMoments
+from ._prompt_moments import PromptMoments as PromptMoments
+from ._prompt_moments import data_moments as data_moments
+from ._prompts import PromptDistribution as PromptDistribution
 from ._regression import RegressionLandscape as RegressionLandscape
 from ._samples import canonical_form as canonical_form
 from ._samples import draw_inputs as draw_inputs

@@ -15,6 +15,7 @@ from jaxtyping import Array, ArrayLike, Float, Key
 from particles import Ensemble, InvalidInput
 
 from ._activations import Activation, activation_from
+from ._attention_batch import AttentionBatch, draw_prompts
 from ._base import derived
 from ._neurons import Neuron, NeuronLandscape, network_output
 from ._samples import canonical_form, checked_samples, draw_inputs
@@ -142,6 +143,10 @@ class AttentionLandscape(NeuronLandscape):
         """`learned_fraction`: ‖P_U e_j‖² of every eigen-feature, 0 for missing, 1 for learned."""
         _, features = orthonormal_features(self.f)
         return {"learned_fraction": fractions_inside(features, moments, self.ridge)}
+
+    def minibatch(self, key: Key[Array, ""], size: int) -> AttentionBatch:
+        """`size` fresh prompts of n examples and a query, drawn from the samples."""
+        return draw_prompts(key, self, size)
 
     def concerns(self, ensemble: Ensemble) -> list[str]:
         """Warns, while ρ = 0, of too few neurons and of outputs indistinguishable from zero."""

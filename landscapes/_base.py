@@ -10,7 +10,7 @@ from typing import ClassVar, ParamSpec, TypeVar
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import Array, Float, Key, PyTree
 
 from particles import Ensemble, InvalidInput, chunk_for, equal_weights, stream_map, stream_sum
 
@@ -104,6 +104,24 @@ class Landscape(eqx.Module):
         """Named numbers worth recording along a run, functions of the moments."""
         return {}
 
+    def minibatch(self, key: Key[Array, ""], size: int) -> Landscape:
+        """The landscape as `size` freshly drawn prompts (or samples) show it.
+
+        Its particles are the same, and the gradient in the particles is an unbiased estimate of
+        this landscape's. Stochastic gradient descent draws a new one every step.
+
+        Args:
+            key: random key.
+            size: prompts or samples in the batch.
+
+        Raises:
+            InvalidInput: this landscape has no data to draw from.
+        """
+        raise InvalidInput(
+            f"batch_size is {size}, but {type(self).__name__} has no `minibatch` to draw from; "
+            "leave batch_size at None."
+        )
+
     @property
     def particle(self) -> PyTree | None:
         """Shapes and dtypes of one particle, where the landscape knows them."""
@@ -148,7 +166,8 @@ class Landscape(eqx.Module):
     def moments(self, ensemble: Ensemble, *, chunk: int | None = None) -> PyTree:
         """The moments m = ∫ Φ dμ: the first streaming pass."""
         chunk = self.chunk(ensemble, chunk)
-        return stream_sum(self.feature_sum, ensemble.particles, ensemble.weights, chunk)
+        particles, weights = ensemble.particles, ensemble.weights
+        return stream_sum(self.feature_sum, particles, weights, chunk, ensemble.mesh)
 
     @derived
     def value(
@@ -159,17 +178,35 @@ class Landscape(eqx.Module):
 
     @derived
     def gradient_field(
-        self, particles: PyTree, dual: PyTree, *, chunk: int | None = None
+        self, ensemble: Ensemble, dual: PyTree, *, chunk: int | None = None
     ) -> PyTree:
         """∇_θ ⟨dual, Φ(θ)⟩ at every particle, the second streaming pass.
 
         Args:
-            particles: leaves `(particles, ...)`.
+            ensemble: where; its weights play no part.
             dual: an element of the dual of the moment space, such as ∇R(m).
             chunk: particles at once.
         """
         pull = jax.grad(lambda part: jnp.sum(self.pairing(part, dual)))
-        return stream_map(pull, particles, self.chunk(Ensemble(particles), chunk))
+        return stream_map(pull, ensemble.particles, self.chunk(ensemble, chunk), ensemble.mesh)
+
+    @derived
+    def potential_and_gradient(
+        self, ensemble: Ensemble, dual: PyTree, *, chunk: int | None = None
+    ) -> tuple[Float[Array, " particles"], PyTree]:
+        """⟨dual, Φ(θ)⟩ and its gradient at every particle, in one streaming pass.
+
+        Args:
+            ensemble: where; its weights play no part.
+            dual: an element of the dual of the moment space, such as ∇R(m).
+            chunk: particles at once.
+        """
+
+        def pull(part: PyTree) -> tuple[Array, PyTree]:
+            values, transpose = jax.vjp(lambda p: self.pairing(p, dual), part)
+            return values, transpose(jnp.ones_like(values))[0]
+
+        return stream_map(pull, ensemble.particles, self.chunk(ensemble, chunk), ensemble.mesh)
 
     @derived
     def value_and_velocity(
@@ -181,7 +218,7 @@ class Landscape(eqx.Module):
         """
         moments = self.moments(ensemble, chunk=chunk)
         value, dual, _ = self.value_and_slopes(moments, fast)
-        gradient = self.gradient_field(ensemble.particles, dual, chunk=chunk)
+        gradient = self.gradient_field(ensemble, dual, chunk=chunk)
         return value, jax.tree.map(jnp.negative, gradient)
 
     def velocity(

@@ -93,7 +93,7 @@ def network_output(
     """
     chunk = chunk_for(ensemble.size, _hidden_bytes(x)) if chunk is None else chunk
     network = functools.partial(_network, x=x, activation=activation)
-    return stream_sum(network, ensemble.particles, ensemble.weights, chunk)
+    return stream_sum(network, ensemble.particles, ensemble.weights, chunk, ensemble.mesh)
 
 
 def _network(neurons: Neuron, weights: Array, x: Array, activation: Activation) -> Array:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
-from jaxtyping import Array, ArrayLike, Float
+from jaxtyping import Array, ArrayLike, Float, Key
 
 from ._activations import Activation, activation_from
 from ._neurons import NeuronLandscape
@@ -45,3 +46,9 @@ class RegressionLandscape(NeuronLandscape):
     def risk(self, moments: Array, fast: None = None) -> Float[Array, ""]:
         """Half the mean squared residual."""
         return 0.5 * jnp.mean(jnp.sum((self.f - moments) ** 2, axis=1))
+
+    def minibatch(self, key: Key[Array, ""], size: int) -> RegressionLandscape:
+        """The regression on `size` samples, drawn with replacement."""
+        rows = jax.random.randint(key, (size,), 0, self.x.shape[0])
+        drawn = (self.x[rows], self.f[rows])
+        return eqx.tree_at(lambda landscape: (landscape.x, landscape.f), self, drawn)

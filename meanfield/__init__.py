@@ -9,9 +9,7 @@ from ._config import save_config as save_config
 from ._escape_study import Escapes as Escapes
 from ._escape_study import escape_study as escape_study
 from ._escape_study import unstable_pairs as unstable_pairs
-from ._flow import FlowState as FlowState
 from ._flow import GradientFlow as GradientFlow
-from ._flow import Observation as Observation
 from ._outcome import Outcome as Outcome
 from ._perturbed import KICKS as KICKS
 from ._perturbed import Event as Event
@@ -29,3 +27,5 @@ from ._schedules import log_spaced as log_spaced
 from ._schemes import Scheme as Scheme
 from ._schemes import scheme_from as scheme_from
 from ._stability import stable_step as stable_step
+from ._state import FlowState as FlowState
+from ._state import Observation as Observation

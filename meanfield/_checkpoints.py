@@ -12,8 +12,8 @@ import numpy as np
 
 from particles import InvalidInput
 
-from ._flow import FlowState
 from ._records import Tape
+from ._state import FlowState
 
 if TYPE_CHECKING:
     import orbax.checkpoint as ocp

@@ -8,8 +8,9 @@ from jaxtyping import Array, Float, PyTree
 
 from particles import Ensemble
 
-from ._flow import FlowState, GradientFlow
+from ._flow import GradientFlow
 from ._records import Statistic
+from ._state import FlowState
 
 
 class _Component(eqx.Module):

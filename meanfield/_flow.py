@@ -1,87 +1,57 @@
-"""The Wasserstein gradient flow of a landscape, alone or coupled to fast variables."""
+"""The Wasserstein gradient flow of a landscape, and the dynamics built upon it."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import diffrax
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax.core import Tracer
-from jaxtyping import Array, Bool, Float, Int, PyTree
+from jaxtyping import Array, Bool, Float, Key, PyTree
 
 from landscapes import Landscape
 from particles import Ensemble, InvalidInput, leaf_names, require_finite
 
+from ._jumps import diffused, resampled
 from ._schemes import Scheme, scheme_from
-
-
-class FlowState(eqx.Module):
-    """What the next step needs, and nothing else; a pytree that can be saved and restored.
-
-    Args:
-        time: flow time.
-        time_error: what rounding has added to `time`: the clock is a compensated sum, so that
-            millions of small steps neither drift nor stall, in float32 either.
-        step: accepted steps so far.
-        ensemble: the particles.
-        fast: fast variables, or `None` in the two-timescale limit.
-        dissipated: ∫ (−dL/dt) dt so far, integrated by the same scheme as the particles, so that
-            L(t) + dissipated is constant up to the scheme's error (without a projection).
-        dt: size of the next step.
-        finite: false once no step could be taken, for a non-finite number or, with error control,
-            because the step vanished; the state before that step is kept.
-        carried: the scheme's own memory.
-    """
-
-    time: Float[Array, ""]
-    time_error: Float[Array, ""]
-    step: Int[Array, ""]
-    ensemble: Ensemble
-    fast: PyTree | None
-    dissipated: Float[Array, ""]
-    dt: Float[Array, ""]
-    finite: Bool[Array, ""]
-    carried: PyTree
-
-
-class Observation(NamedTuple):
-    """What the flow looks like at one state; only for looking.
-
-    Args:
-        loss: L(μ), or R(m, fast) off the limit.
-        gradient_norm: ‖∇δL/δμ‖ in L²(μ).
-        dissipation_rate: −dL/dt as theory has it: the squared gradient norm, plus the fast
-            variables' share ‖∇_fast R‖²/ε.
-        observables: what the landscape says of its moments.
-    """
-
-    loss: Float[Array, ""]
-    gradient_norm: Float[Array, ""]
-    dissipation_rate: Float[Array, ""]
-    observables: dict[str, Array]
+from ._state import FlowState, Observation
 
 
 class GradientFlow(eqx.Module):
     """dθ/dt = −∇_θ δL/δμ[μ](θ), with d(fast)/dt = −(1/ε) ∇_fast R when there are fast variables.
 
-    (theory.md, sections 1 and 2; CB18, KS24)
+    (theory.md, sections 1 and 2; CB18, KS24) The dynamics built upon it are options, and combine:
+
+    - `temperature` τ adds √(2τ) dB to every particle: mean-field Langevin dynamics, the flow of
+      the free energy L(μ) + τ ∫ log μ dμ (see `entropy`). The noise follows each step of the
+      scheme, so with `euler` this is Euler–Maruyama; it is of weak order one with any scheme.
+    - `birth_death` α moves weights too, dp_i/dt = −α p_i (V(θ_i) − ∫V dμ) with V = δL/δμ: the
+      Wasserstein–Fisher–Rao flow, −dL/dt = ∫‖∇V‖² dμ + α Var_μ(V). `resample_below` s redraws
+      the particles with equal weights once 1/Σp² falls below s·N.
+    - `batch_size` B takes every step on B freshly drawn prompts (`Landscape.minibatch`): with
+      `euler`, stochastic gradient descent whose learning rate is the step. Records show the full
+      landscape.
 
     Args:
         landscape: any landscape.
         scheme: `euler`, `heun`, `bosh3`, `tsit5`, `adaptive`, or a `Scheme`.
         ratio: timescale ratio ε. `None` is the limit ε → 0, the fast variables always at
             `solve_fast`; `math.inf` freezes them at their start; anything between couples them.
+        temperature: τ ≥ 0 of entropic noise, in units of the loss; `None` for none.
+        birth_death: rate α ≥ 0 of birth and death, per unit of loss and time; `None` for none.
+        resample_below: share s of N, between 0 and 1, or `None` never to resample.
+        batch_size: prompts per step, or `None` for the full landscape.
         projection: applied to the ensemble after every step, such as the restriction to an
             invariant set that round-off would leave.
         chunk: particles held at once; chosen from the size of the features by default.
 
     Raises:
-        InvalidInput: unknown scheme, a ratio that is not positive, or a ratio for a landscape
-            without fast variables.
+        InvalidInput: unknown scheme, an option out of range, noise with a controlled step, or a
+            ratio for a landscape without fast variables.
 
     Example:
         >>> import jax.numpy as jnp
@@ -100,7 +70,11 @@ class GradientFlow(eqx.Module):
     landscape: Landscape
     scheme: Scheme
     inverse_ratio: Float[Array, ""] | None
+    temperature: Float[Array, ""] | None
+    birth_death: Float[Array, ""] | None
+    resample_below: Float[Array, ""] | None
     projection: Callable[[Ensemble], Ensemble] | None
+    batch_size: int | None = eqx.field(static=True)
     chunk: int | None = eqx.field(static=True)
 
     def __init__(
@@ -109,6 +83,10 @@ class GradientFlow(eqx.Module):
         *,
         scheme: str | Scheme = "heun",
         ratio: float | None = None,
+        temperature: float | None = None,
+        birth_death: float | None = None,
+        resample_below: float | None = None,
+        batch_size: int | None = None,
         projection: Callable[[Ensemble], Ensemble] | None = None,
         chunk: int | None = None,
     ):
@@ -117,11 +95,31 @@ class GradientFlow(eqx.Module):
                 f"ratio is {ratio}; it must be positive, math.inf to freeze the fast variables, or "
                 "None for the two-timescale limit."
             )
+        for name, value in {"temperature": temperature, "birth_death": birth_death}.items():
+            if value is not None and not 0 <= value < math.inf:
+                raise InvalidInput(f"{name} is {value}; it must be finite and not negative.")
+        if resample_below is not None and not 0 < resample_below <= 1:
+            raise InvalidInput(f"resample_below is {resample_below}; it must lie in (0, 1].")
+        if batch_size is not None and batch_size < 1:
+            raise InvalidInput(f"batch_size is {batch_size}; a batch needs at least one prompt.")
         self.landscape = landscape
         self.scheme = scheme_from(scheme)
-        self.inverse_ratio = None if ratio is None else jnp.asarray(1.0 / ratio)
+        self.inverse_ratio = _scalar(None if ratio is None else 1.0 / ratio)
+        self.temperature, self.birth_death = _scalar(temperature), _scalar(birth_death)
+        self.resample_below = _scalar(resample_below)
+        self.batch_size = batch_size
         self.projection = projection
         self.chunk = chunk
+        if self.scheme.adaptive and (temperature is not None or batch_size is not None):
+            raise InvalidInput(
+                "scheme is adaptive, whose error estimate takes noise for error; with temperature "
+                "or batch_size choose a fixed step, such as 'euler'."
+            )
+
+    @property
+    def random(self) -> bool:
+        """Whether steps draw random numbers."""
+        return any(o is not None for o in (self.temperature, self.resample_below, self.batch_size))
 
     @property
     def ratio(self) -> float | None:
@@ -131,17 +129,24 @@ class GradientFlow(eqx.Module):
         inverse = float(self.inverse_ratio)
         return math.inf if inverse == 0 else 1 / inverse
 
-    def start(self, ensemble: Ensemble, dt: float | Array, fast: PyTree | None = None) -> FlowState:
+    def start(
+        self,
+        ensemble: Ensemble,
+        dt: float | Array,
+        fast: PyTree | None = None,
+        key: Key[Array, ""] | None = None,
+    ) -> FlowState:
         """The state at time zero.
 
         Args:
             ensemble: N particles.
             dt: step size in flow time (the first one, for an adaptive scheme).
             fast: start of the fast variables; by default their equilibrium.
+            key: random key, needed where steps are random.
 
         Raises:
             InvalidInput: non-finite particles, a step that is not positive, particles of another
-                landscape, or `fast` given in the two-timescale limit.
+                landscape, `fast` given in the two-timescale limit, or a missing key.
         """
         require_step(dt)
         dtype = _common_type(ensemble)
@@ -159,8 +164,17 @@ class GradientFlow(eqx.Module):
                     "ratio is given, but the landscape has no fast variables (solve_fast returns "
                     "None); leave ratio at None."
                 )
+        if self.random and key is None:
+            raise InvalidInput(
+                "key is missing; a flow with temperature, resampling or batches draws random "
+                "numbers: give it jax.random.key(seed)."
+            )
+        if self.birth_death is not None:
+            ensemble = ensemble.with_weights(ensemble.probabilities)
         zero, dt = jnp.zeros((), dtype), jnp.asarray(dt, dtype)
-        y = (ensemble.particles, fast, zero)
+        y = (*self._moving(ensemble), fast, zero)
+        raw = jax.random.key_data(key) if self.random and key is not None else None
+        first = None if raw is None else jax.random.wrap_key_data(raw)
         return FlowState(
             time=zero,
             time_error=zero,
@@ -170,7 +184,8 @@ class GradientFlow(eqx.Module):
             dissipated=zero,
             dt=dt,
             finite=jnp.asarray(True),
-            carried=self.scheme.start(self._field(ensemble), dt, y),
+            carried=self.scheme.start(self._field(ensemble, self._seen(first)), dt, y),
+            key=raw,
         )
 
     def step(self, state: FlowState, until: float | Array = math.inf) -> FlowState:
@@ -183,10 +198,14 @@ class GradientFlow(eqx.Module):
         until = jnp.asarray(until, state.time.dtype)
         remaining = until - state.time
         dt = jnp.minimum(state.dt, remaining) if adaptive else state.dt
-        y = (state.ensemble.particles, state.fast, state.dissipated)
-        field = self._field(state.ensemble)
-        jumped = jnp.asarray(self.projection is not None)
+        key = None
+        if state.key is not None:
+            key = jax.random.fold_in(jax.random.wrap_key_data(state.key), state.step)
+        y = (*self._moving(state.ensemble), state.fast, state.dissipated)
+        field = self._field(state.ensemble, self._seen(key))
+        jumped = jnp.asarray(self.projection is not None or self.random)
         new, keep, next_dt, carried = self.scheme.step(field, dt, y, state.carried, jumped)
+        particles, log_weights, fast, dissipated = new
         time, time_error = _add_exactly(state.time, state.time_error, dt)
         if adaptive:
             finite = keep | (next_dt > 4 * jnp.finfo(next_dt.dtype).eps * state.time)
@@ -196,20 +215,18 @@ class GradientFlow(eqx.Module):
             next_dt = jnp.where(keep & cut, jnp.maximum(next_dt, state.dt), next_dt)
         else:
             # Every stage's ‖velocity‖² enters the dissipated energy: one number tells for all.
-            finite = jnp.isfinite(new[2])
-        ensemble = state.ensemble.with_particles(new[0])
-        if self.projection is not None:
-            ensemble = self.projection(ensemble)
+            finite = jnp.isfinite(dissipated)
         taken = FlowState(
             time=time,
             time_error=time_error,
             step=state.step + 1,
-            ensemble=ensemble,
-            fast=new[1],
-            dissipated=new[2],
+            ensemble=self._jump(key, dt, _pushed(state.ensemble, particles, log_weights)),
+            fast=fast,
+            dissipated=dissipated,
             dt=next_dt,
             finite=finite,
             carried=carried,
+            key=state.key,
         )
         refused = eqx.tree_at(
             lambda s: (s.dt, s.finite, s.carried),
@@ -218,6 +235,21 @@ class GradientFlow(eqx.Module):
             is_leaf=lambda leaf: leaf is None,
         )
         return jax.tree.map(lambda new, old: jnp.where(keep & finite, new, old), taken, refused)
+
+    def _seen(self, key: Array | None) -> Landscape:
+        """The landscape one step sees: itself, or through a fresh batch."""
+        if self.batch_size is None or key is None:
+            return self.landscape
+        return self.landscape.minibatch(jax.random.fold_in(key, 0), self.batch_size)
+
+    def _jump(self, key: Array | None, dt: Array, ensemble: Ensemble) -> Ensemble:
+        """What happens between two steps of the scheme: noise, resampling, projection."""
+        if self.temperature is not None and key is not None:
+            variance = 2 * self.temperature * dt
+            ensemble = diffused(jax.random.fold_in(key, 1), ensemble, variance)
+        if self.resample_below is not None and key is not None:
+            ensemble = resampled(jax.random.fold_in(key, 2), ensemble, self.resample_below)
+        return ensemble if self.projection is None else self.projection(ensemble)
 
     @property
     def slack(self) -> float:
@@ -250,34 +282,57 @@ class GradientFlow(eqx.Module):
 
     def observe(self, state: FlowState) -> Observation:
         """Loss, gradient norm, dissipation rate and the landscape's observables at a state."""
-        moments, value, velocity, rate = self._rates(state.ensemble, state.fast)
-        norm = state.ensemble.norm(velocity[0])
+        seen = self._rates(self.landscape, state.ensemble, state.fast)
+        moments, value, (velocity, _, _), rate = seen
+        norm = state.ensemble.norm(velocity)
         return Observation(value, norm, rate, self.landscape.observables(moments))
 
     def _rates(
-        self, ensemble: Ensemble, fast: PyTree | None
-    ) -> tuple[PyTree, Array, tuple[PyTree, PyTree], Array]:
-        """Moments, value, velocity of particles and fast variables, dissipation rate."""
-        landscape = self.landscape
+        self, landscape: Landscape, ensemble: Ensemble, fast: PyTree | None
+    ) -> tuple[PyTree, Array, tuple[PyTree, Array | None, PyTree], Array]:
+        """Moments, value, velocity of (particles, log-weights, fast variables), dissipation."""
         moments = landscape.moments(ensemble, chunk=self.chunk)
         value, dual, slope = landscape.value_and_slopes(moments, fast)
-        gradient = landscape.gradient_field(ensemble.particles, dual, chunk=self.chunk)
-        rate = ensemble.inner(gradient, gradient)
+        if self.birth_death is None:
+            gradient = landscape.gradient_field(ensemble, dual, chunk=self.chunk)
+            growth, rate = None, ensemble.inner(gradient, gradient)
+        else:
+            potential, gradient = landscape.potential_and_gradient(ensemble, dual, chunk=self.chunk)
+            excess = potential - jnp.sum(ensemble.probabilities * potential)
+            growth = -jnp.asarray(self.birth_death, value.dtype) * excess
+            rate = ensemble.inner(gradient, gradient)
+            rate = rate - jnp.sum(ensemble.probabilities * growth * excess)
         if fast is not None:
             inverse = jnp.asarray(self.inverse_ratio, value.dtype)
             rate = rate + inverse * sum(jnp.sum(s**2) for s in jax.tree.leaves(slope))
             slope = jax.tree.map(lambda s: -inverse * s, slope)
-        return moments, value, (jax.tree.map(jnp.negative, gradient), slope), rate
+        return moments, value, (jax.tree.map(jnp.negative, gradient), growth, slope), rate
 
-    def _field(self, ensemble: Ensemble) -> diffrax.ODETerm:
-        """Velocity of (particles, fast, dissipated)."""
+    def _field(self, ensemble: Ensemble, landscape: Landscape) -> diffrax.ODETerm:
+        """Velocity of (particles, log-weights, fast, dissipated) on a landscape."""
 
         def velocity(time: Any, y: PyTree, args: None) -> PyTree:
-            particles, fast, dissipated = y
-            _, _, moving, rate = self._rates(ensemble.with_particles(particles), fast)
+            particles, log_weights, fast, dissipated = y
+            here = _pushed(ensemble, particles, log_weights)
+            _, _, moving, rate = self._rates(landscape, here, fast)
             return *moving, rate.astype(dissipated.dtype)
 
         return diffrax.ODETerm(velocity)
+
+    def _moving(self, ensemble: Ensemble) -> tuple[PyTree, Array | None]:
+        """What the scheme moves of an ensemble: particles, and log-weights where they move."""
+        if self.birth_death is None:
+            return ensemble.particles, None
+        return ensemble.particles, jnp.log(ensemble.probabilities)
+
+
+def _pushed(ensemble: Ensemble, particles: PyTree, log_weights: Array | None) -> Ensemble:
+    moved = ensemble.with_particles(particles)
+    return moved if log_weights is None else moved.with_weights(jax.nn.softmax(log_weights))
+
+
+def _scalar(value: float | None) -> Float[Array, ""] | None:
+    return None if value is None else jnp.asarray(value, float)
 
 
 def require_step(dt: float | Array) -> None:

@@ -21,9 +21,10 @@ from saddle_analysis import (
     smallest_eigenpair,
 )
 
-from ._flow import FlowState, GradientFlow
+from ._flow import GradientFlow
 from ._outcome import Outcome
 from ._run import Run, simulate
+from ._state import FlowState
 
 if TYPE_CHECKING:
     import xarray

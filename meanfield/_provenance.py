@@ -31,6 +31,9 @@ def provenance(flow: GradientFlow | None = None) -> dict[str, Any]:
             "adaptive": int(flow.scheme.adaptive),
             "timescale_ratio": "limit" if ratio is None else ratio,
         }
+        options = ("temperature", "birth_death", "resample_below", "batch_size")
+        given = {name: getattr(flow, name) for name in options}
+        record |= {name: float(value) for name, value in given.items() if value is not None}
     return record
 
 

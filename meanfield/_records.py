@@ -13,8 +13,9 @@ from jaxtyping import Array
 from landscapes import Landscape
 from particles import InvalidInput, leaf_names
 
-from ._flow import FlowState, GradientFlow
+from ._flow import GradientFlow
 from ._schedules import Schedule
+from ._state import FlowState
 
 if TYPE_CHECKING:
     import xarray
@@ -66,6 +67,7 @@ UNITS = {
     "dissipated": "",
     "dt": "time",
     "step": "",
+    "effective_size": "particle",
 }
 
 
@@ -114,6 +116,8 @@ class _Main(eqx.Module):
 
     def __call__(self, flow: GradientFlow, state: FlowState) -> Values:
         seen = flow.observe(state)
+        weighted = flow.birth_death is not None
+        weights = {"effective_size": state.ensemble.effective_size} if weighted else {}
         return {
             "loss": seen.loss,
             "gradient_norm": seen.gradient_norm,
@@ -121,6 +125,7 @@ class _Main(eqx.Module):
             "dissipated": state.dissipated,
             "step": state.step,
             "dt": state.dt,
+            **weights,
             **seen.observables,
             **{name: compute(flow, state) for name, compute in self.extra},
         }

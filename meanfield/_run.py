@@ -13,12 +13,13 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, PyTree
+from jaxtyping import Array, Key, PyTree
 
-from particles import Ensemble, InvalidInput, require_finite
+from particles import Ensemble, InvalidInput, require_finite, to_host
 
 from ._checkpoints import Checkpoints
-from ._flow import FlowState, GradientFlow, require_step
+from ._flow import GradientFlow, require_step
+from ._hosts import anywhere, least, speaks
 from ._interrupts import Interrupts
 from ._outcome import Outcome
 from ._progress import Progress
@@ -26,6 +27,7 @@ from ._provenance import provenance
 from ._records import Statistic, Tape, Track, tracks
 from ._schedules import Schedule, every
 from ._stability import explain_failure
+from ._state import FlowState
 
 if TYPE_CHECKING:
     import xarray
@@ -71,6 +73,7 @@ def simulate(
     horizon: float,
     dt: float | None = None,
     fast: PyTree | None = None,
+    key: Key[Array, "..."] | None = None,
     record: Schedule | None = None,
     statistics: Sequence[Statistic] = (),
     snapshots: Schedule | None = None,
@@ -78,6 +81,7 @@ def simulate(
     batch: bool = False,
     checkpoints: Checkpoints | None = None,
     resume: bool = False,
+    keep_start: bool = True,
     progress: bool = False,
     label: str = "flow",
     throw: bool = True,
@@ -94,6 +98,8 @@ def simulate(
         horizon: time to stop at; a fixed step stops at the step nearest to it.
         dt: step size in flow time; needed with an ensemble, otherwise the state's by default.
         fast: start of the fast variables, when the flow has a timescale ratio.
+        key: random key, when steps are random (temperature, resampling, batches); equal keys give
+            equal runs. With `batch`, one for every seed, or one to split.
         record: schedule of the loss and its companions; 200 times evenly by default.
         statistics: further (when, statistic) pairs.
         snapshots: schedule for whole ensembles.
@@ -103,6 +109,8 @@ def simulate(
         checkpoints: where and how often to save the state and the records.
         resume: go on from the last checkpoint, if there is one; start, horizon and schedules are
             those of the whole run, and so is the trajectory.
+        keep_start: false gives the start's memory to the run: it halves what the largest
+            ensembles need, and `start` cannot be used afterwards.
         progress: show a bar once the run takes more than two seconds.
         label: name on that bar.
         throw: raise `FlowFailed` on failure; otherwise read `Run.outcome`.
@@ -120,10 +128,11 @@ def simulate(
         >>> run.outcome.name, run.trajectory.sizes["time"]
         ('HORIZON', 101)
     """
-    first = _first_state(flow, start, dt, fast, batch)
+    first = _first_state(flow, start, dt, fast, key, batch)
     # The loop gives its buffers back to the compiler; the caller keeps theirs.
-    state, tape = _restored(jax.tree.map(jnp.copy, first), checkpoints, resume)
+    state, tape = _restored(_copied(first, keep_start), checkpoints, resume)
     began, now = float(jnp.min(first.time)), float(jnp.max(state.time))
+    first = first if keep_start else None
     if not began < horizon < math.inf:
         raise InvalidInput(
             f"horizon is {horizon}; it must be finite and lie after the start at time {began:g}."
@@ -134,7 +143,7 @@ def simulate(
     recorder = _Recorder(flow, plan, tape, batch)
 
     outcome = None
-    with Interrupts() as interrupts, Progress(label, now, horizon, progress) as bar:
+    with Interrupts() as interrupts, Progress(label, now, horizon, progress and speaks()) as bar:
         pace = _Pace()
         for target in sorted({float(horizon)}.union(*due)):
             while outcome is None and not _reached(flow, state, target):
@@ -146,7 +155,7 @@ def simulate(
                 bar.update(time, f"t = {time:.4g}, {recorder.note}")
                 if outcome is None and checkpoints is not None and checkpoints.due(state):
                     checkpoints.save(state, tape)
-                if outcome is None and interrupts.seen:
+                if outcome is None and anywhere(interrupts.seen):
                     outcome = Outcome.INTERRUPTED
             if outcome is not None:
                 break
@@ -154,7 +163,7 @@ def simulate(
             state, outcome = recorder.write(state, now_due)
             if outcome is None and stop is not None and recorder.latest and stop(recorder.latest):
                 outcome = Outcome.STOPPED
-            if outcome is None and interrupts.seen:
+            if outcome is None and anywhere(interrupts.seen):
                 outcome = Outcome.INTERRUPTED
             if outcome is not None:
                 break
@@ -171,17 +180,20 @@ def _first_state(
     start: Ensemble | FlowState,
     dt: float | None,
     fast: PyTree | None,
+    key: Array | None,
     batch: bool,
 ) -> FlowState:
     if isinstance(start, FlowState):
-        return _continued(flow, start, dt, fast, batch)
+        return _continued(flow, start, dt, fast, key, batch)
     if dt is None:
         raise InvalidInput("dt is missing; give the step size when starting from an ensemble.")
     if batch:
         require_finite("start", start.particles)
-        state = jax.vmap(lambda e: flow.start(e, dt, fast))(start)
+        if key is not None and key.ndim == 0:
+            key = jax.random.split(key, jax.tree.leaves(start)[0].shape[0])
+        state = jax.vmap(lambda e, k: flow.start(e, dt, fast, k))(start, key)
     else:
-        state = flow.start(start, dt, fast)
+        state = flow.start(start, dt, fast, key)
         # With a projection the start lies on an invariant set on purpose.
         for concern in flow.landscape.concerns(start) if flow.projection is None else ():
             warnings.warn(concern, stacklevel=3)
@@ -189,11 +201,22 @@ def _first_state(
 
 
 def _continued(
-    flow: GradientFlow, state: FlowState, dt: float | None, fast: PyTree | None, batch: bool
+    flow: GradientFlow,
+    state: FlowState,
+    dt: float | None,
+    fast: PyTree | None,
+    key: Array | None,
+    batch: bool,
 ) -> FlowState:
     if fast is not None:
         raise InvalidInput("fast is given, but start is a state, which holds the fast variables.")
-    anew = lambda s: flow.start(s.ensemble, s.dt, s.fast)  # noqa: E731
+    if key is not None:
+        raise InvalidInput("key is given, but start is a state, which holds the key.")
+
+    def anew(s: FlowState) -> FlowState:
+        key = None if s.key is None else jax.random.wrap_key_data(s.key)
+        return flow.start(s.ensemble, s.dt, s.fast, key)
+
     like = jax.eval_shape(jax.vmap(anew) if batch else anew, state)
     if jax.tree.structure(like) != jax.tree.structure(state):
         raise InvalidInput(
@@ -204,6 +227,15 @@ def _continued(
         require_step(dt)
         state = eqx.tree_at(lambda s: s.dt, state, jnp.full_like(state.dt, dt))
     return eqx.tree_at(lambda s: s.finite, state, jnp.ones_like(state.finite))
+
+
+def _copied(state: FlowState, all_of_it: bool) -> FlowState:
+    """A copy, whose buffers may be given away; of all but the ensemble where that is given too."""
+    if all_of_it:
+        return jax.tree.map(jnp.copy, state)
+    without = eqx.tree_at(lambda s: s.ensemble, state, None)
+    copy = jax.tree.map(jnp.copy, without)
+    return eqx.tree_at(lambda s: s.ensemble, copy, state.ensemble, is_leaf=lambda x: x is None)
 
 
 def _restored(
@@ -279,7 +311,7 @@ def _failure(flow: GradientFlow, state: FlowState) -> Outcome | None:
 
 def _finish(
     flow: GradientFlow,
-    first: FlowState,
+    first: FlowState | None,
     state: FlowState,
     recorder: _Recorder,
     outcome: Outcome,
@@ -322,7 +354,7 @@ class _Recorder:
             if self.tape.ends_at(track.name, time):
                 continue  # two due times may share a step
             values = _read(self.flow, state, track.compute, self.batch)
-            values = {name: np.asarray(value) for name, value in values.items()}
+            values = to_host(values)
             track.require_fit(values, self.batch)
             if self.batch:
                 values = {n: _without(v, ~np.asarray(state.finite)) for n, v in values.items()}
@@ -345,9 +377,9 @@ class _Recorder:
 
         On a mode of curvature λ explicit Euler loses the share 1 − λdt/2 of what it counts as
         dissipated: the share vanishes exactly where the step becomes unstable. A projection takes
-        part of the motion away, so there the loss need only not rise.
+        part of the motion away, so there the loss need only not rise. Noise owes no balance.
         """
-        if not self.latest:
+        if not self.latest or self.flow.random:
             return np.zeros_like(values["loss"], bool)
         before, after = self.latest["loss"], values["loss"]
         share = ENERGY_SHARE if self.flow.projection is None else 0.0
@@ -377,5 +409,5 @@ class _Pace:
     def __exit__(self, *error: object) -> None:
         spent, self._calls = clock.perf_counter() - self._since, self._calls + 1
         if self._calls > 1:  # the first call compiles
-            wanted = self.steps * SECONDS_PER_CALL / max(spent, 1e-6)
+            wanted = self.steps * SECONDS_PER_CALL / max(least(spent), 1e-6)
             self.steps = int(min(max(1, self.steps // 8, wanted), self.steps * 8, 2**30))

@@ -14,8 +14,9 @@ from jaxtyping import PyTree
 from particles import Ensemble, leaf_names
 from saddle_analysis import HessianOperator, extreme_eigenpairs
 
-from ._flow import FlowState, GradientFlow
+from ._flow import GradientFlow
 from ._outcome import Outcome
+from ._state import FlowState
 
 
 def stable_step(flow: GradientFlow, start: Ensemble | FlowState) -> float:
@@ -24,7 +25,8 @@ def stable_step(flow: GradientFlow, start: Ensemble | FlowState) -> float:
     Takes the Wasserstein Hessian and, at a finite timescale ratio ε, the fast variables' Hessian
     over ε. Infinite where nothing curves upwards.
     """
-    state = start if isinstance(start, FlowState) else flow.start(start, dt=1.0)
+    key = jax.random.key(0)  # random steps have curvature too
+    state = start if isinstance(start, FlowState) else flow.start(start, dt=1.0, key=key)
     operator = HessianOperator(flow.landscape, state.ensemble, state.fast, chunk=flow.chunk)
     curvature = float(extreme_eigenpairs(operator, which="largest", tolerance=1e-2).values[-1])
     if state.fast is not None:
@@ -36,13 +38,17 @@ def stable_step(flow: GradientFlow, start: Ensemble | FlowState) -> float:
 
 
 def explain_failure(
-    flow: GradientFlow, first: FlowState, state: FlowState, outcome: Outcome, batch: bool
+    flow: GradientFlow,
+    first: FlowState | None,
+    state: FlowState,
+    outcome: Outcome,
+    batch: bool,
 ) -> str:
     """One sentence with step, time, offending quantity and a step to try instead.
 
     Args:
         flow: the flow that ran.
-        first: where it started.
+        first: where it started, if that was kept.
         state: the last good state.
         outcome: how it failed.
         batch: whether the states carry a seed axis.
@@ -51,7 +57,7 @@ def explain_failure(
     if batch:
         lost = np.flatnonzero(~np.asarray(state.finite))
         seed = int(lost[0]) if lost.size else 0
-        first, state = (jax.tree.map(lambda leaf: leaf[seed], s) for s in (first, state))
+        first, state = jax.tree.map(lambda leaf: leaf[seed], (first, state))
         where = f"in seed {seed} "
     moments = flow.landscape.moments(state.ensemble, chunk=flow.chunk)
     loss = flow.landscape.energy(moments, state.fast)
@@ -60,8 +66,10 @@ def explain_failure(
     culprit = _first_bad(tree) or _fastest(velocity)
     remedy = 0.5 * float(state.dt)
     # Curvature often grows along the flow, but where the loss has exploded it says nothing.
-    sane = loss <= flow.landscape.value(first.ensemble, first.fast, chunk=flow.chunk)
-    for looked_at in (first, state) if sane else (first,):
+    known = [] if first is None else [first]
+    if all(loss <= flow.landscape.value(s.ensemble, s.fast, chunk=flow.chunk) for s in known):
+        known = [*known, state]
+    for looked_at in known:
         with contextlib.suppress(ValueError, RuntimeError, FloatingPointError):
             remedy = min(remedy, stable_step(flow, looked_at))
     advice = (

@@ -2,6 +2,10 @@
 
 from ._ensemble import Ensemble as Ensemble
 from ._errors import InvalidInput as InvalidInput
+from ._placement import drawn_on as drawn_on
+from ._placement import particle_mesh as particle_mesh
+from ._placement import placed as placed
+from ._placement import to_host as to_host
 from ._starts import gaussian as gaussian
 from ._starts import restrict as restrict
 from ._starts import sphere as sphere

@@ -9,9 +9,11 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax.core import Tracer
+from jax.sharding import Mesh
 from jaxtyping import Array, ArrayLike, Float, PyTree, Shaped
 
 from ._errors import InvalidInput
+from ._placement import split
 from ._streaming import equal_weights, stream_sum
 
 
@@ -26,6 +28,7 @@ class Ensemble(eqx.Module):
         particles: leaves of shape `(particles, ...)`.
         weights: non-negative, of shape `(particles,)`; normalised to sum to one, in the floating
             type of the particles.
+        mesh: devices to split the particles over; `placed` explains. `None` leaves them be.
 
     Raises:
         InvalidInput: leaves disagree on the number of particles, there is no particle, or the
@@ -40,8 +43,11 @@ class Ensemble(eqx.Module):
 
     particles: PyTree[Shaped[Array, "particles ..."]]
     weights: Float[Array, " particles"] | None
+    mesh: Mesh | None = eqx.field(static=True)
 
-    def __init__(self, particles: PyTree, weights: ArrayLike | None = None):
+    def __init__(
+        self, particles: PyTree, weights: ArrayLike | None = None, *, mesh: Mesh | None = None
+    ):
         particles = jax.tree.map(jnp.asarray, particles)
         sizes = {leaf.shape[:1] for leaf in jax.tree.leaves(particles)}
         if len(sizes) != 1 or () in sizes:
@@ -53,6 +59,9 @@ class Ensemble(eqx.Module):
             raise InvalidInput("particles holds N = 0 particles; give at least one.")
         self.particles = particles
         self.weights = None if weights is None else _normalised(weights, particles)
+        self.mesh = mesh
+        if mesh is not None:
+            self.particles, self.weights = split((self.particles, self.weights), mesh)
 
     @property
     def size(self) -> int:
@@ -66,12 +75,24 @@ class Ensemble(eqx.Module):
             return self.weights
         return equal_weights(self.particles)
 
+    @property
+    def effective_size(self) -> Float[Array, ""]:
+        """1 / Σ p_i²: how many particles of equal weight would be as good; N at most."""
+        return 1 / jnp.sum(self.probabilities**2)
+
     def with_particles(self, particles: PyTree) -> Ensemble:
         """The same weights on other particles (a push-forward)."""
         return eqx.tree_at(lambda e: e.particles, self, particles)
 
+    def with_weights(self, weights: Float[Array, " particles"]) -> Ensemble:
+        """Other weights, taken as they are, on the same particles."""
+        unset = lambda leaf: leaf is None  # noqa: E731
+        return eqx.tree_at(lambda e: e.weights, self, weights, is_leaf=unset)
+
     def first(self, count: int) -> Ensemble:
         """The first `count` particles as an ensemble of their own, weights renormalised.
+
+        They are no longer split over devices on purpose; place them anew where it pays.
 
         Raises:
             InvalidInput: `count` is not between 1 and N.
@@ -96,7 +117,7 @@ class Ensemble(eqx.Module):
             values = jax.vmap(fn)(particles)
             return jax.tree.map(lambda v: jnp.tensordot(weights, v, 1, precision="highest"), values)
 
-        return stream_sum(weighted_sum, self.particles, self.weights, chunk)
+        return stream_sum(weighted_sum, self.particles, self.weights, chunk, self.mesh)
 
     def inner(self, u: PyTree, v: PyTree) -> Float[Array, ""]:
         """⟨u, v⟩ in L²(μ) of two vector fields given at the particles: Σ_i p_i u_i·v_i."""

@@ -14,6 +14,7 @@ from jaxtyping import PyTree
 
 from ._ensemble import Ensemble
 from ._errors import InvalidInput
+from ._placement import to_host
 from ._tree import leaf_names
 
 WEIGHTS = "weights"
@@ -46,7 +47,7 @@ def save_ensemble(path: str | os.PathLike, ensemble: Ensemble) -> Path:
     with zipfile.ZipFile(partial, "w") as archive:
         for name, array in arrays.items():
             with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
-                np.lib.format.write_array(file, np.asarray(array), allow_pickle=False)
+                np.lib.format.write_array(file, to_host(array), allow_pickle=False)
     partial.replace(path)
     return path
 

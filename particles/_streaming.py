@@ -1,7 +1,9 @@
 """Sums and maps over particles in chunks: the two passes every landscape is made of.
 
-Memory is bounded by the chunk. The last chunk is moved back so that it is full, and the particles
-it shares with its predecessor get weight zero: one compiled body, no remainder, no padding.
+Memory is bounded by the chunk. Over a mesh, every device streams through its own particles, and
+the sums are all that travels between them. The last chunk is moved back so that it is full, and
+the particles it shares with its predecessor get weight zero: one compiled body, no remainder, no
+padding.
 """
 
 from __future__ import annotations
@@ -11,9 +13,11 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, Float, PyTree
 
 from ._errors import InvalidInput
+from ._placement import AXIS
 
 #: Bytes worked on at once when no chunk is given: they should stay in a CPU's last cache.
 CPU_BUDGET = 16 * 2**20
@@ -53,6 +57,7 @@ def stream_sum(
     particles: PyTree,
     weights: Array | None,
     chunk: int | None = None,
+    mesh: Mesh | None = None,
 ) -> PyTree:
     """Σ over chunks of `fn(chunk of particles, their weights)`.
 
@@ -60,20 +65,38 @@ def stream_sum(
         fn: weighted sum over the particles it is given; must be linear in the weights.
         particles: leaves of shape `(particles, ...)`.
         weights: shape `(particles,)`, or `None` for equal weights 1/N.
-        chunk: particles at once; `None` for all.
+        chunk: particles at once (on each device); `None` for all.
+        mesh: the devices that the particles are split over, if they are.
 
     Raises:
         InvalidInput: `chunk` is not positive.
     """
+    equal = equal_weights(particles)[0]
+    if mesh is None:
+        return _stream_sum(fn, particles, weights, equal, chunk)
+
+    def local(particles: PyTree, weights: Array | None) -> PyTree:
+        return lax.psum(_stream_sum(fn, particles, weights, equal, chunk), AXIS)
+
+    return _on(mesh, local, PartitionSpec())(particles, weights)
+
+
+def _stream_sum(
+    fn: Callable[[PyTree, Array], PyTree],
+    particles: PyTree,
+    weights: Array | None,
+    equal: Array,
+    chunk: int | None,
+) -> PyTree:
     size, chunk, count = _plan(particles, chunk)
+    share = jnp.full(chunk, equal)
     if count == 1:
-        return fn(particles, equal_weights(particles) if weights is None else weights)
-    equal = equal_weights(particles)[:chunk]
+        return fn(particles, share if weights is None else weights)
 
     def term(i: Array) -> PyTree:
         start = jnp.minimum(i * chunk, size - chunk)
         fresh = start + jnp.arange(chunk) >= i * chunk
-        part = equal if weights is None else _slice(weights, start, chunk)
+        part = share if weights is None else _slice(weights, start, chunk)
         return fn(_slice(particles, start, chunk), jnp.where(fresh, part, 0))
 
     def body(i: Array, total: PyTree) -> PyTree:
@@ -86,18 +109,28 @@ def stream_sum(
 
 
 def stream_map(
-    fn: Callable[[PyTree], PyTree], particles: PyTree, chunk: int | None = None
+    fn: Callable[[PyTree], PyTree],
+    particles: PyTree,
+    chunk: int | None = None,
+    mesh: Mesh | None = None,
 ) -> PyTree:
     """`fn` applied to chunks of particles, results joined along the particle axis.
 
     Args:
         fn: maps leaves `(chunk, ...)` to leaves `(chunk, ...)`, particle by particle.
         particles: leaves of shape `(particles, ...)`; any per-particle arrays may ride along.
-        chunk: particles at once; `None` for all.
+        chunk: particles at once (on each device); `None` for all.
+        mesh: the devices that the particles are split over, if they are.
 
     Raises:
         InvalidInput: `chunk` is not positive.
     """
+    if mesh is None:
+        return _stream_map(fn, particles, chunk)
+    return _on(mesh, lambda own: _stream_map(fn, own, chunk), PartitionSpec(AXIS))(particles)
+
+
+def _stream_map(fn: Callable[[PyTree], PyTree], particles: PyTree, chunk: int | None) -> PyTree:
     size, chunk, count = _plan(particles, chunk)
     if count == 1:
         return fn(particles)
@@ -112,6 +145,14 @@ def stream_map(
         )
 
     return lax.fori_loop(0, count, body, out)
+
+
+def _on(mesh: Mesh, fn: Callable[..., PyTree], out: PartitionSpec) -> Callable[..., PyTree]:
+    """`fn` run by every device on its own particles."""
+    # Varying types are not checked: a loop's carry starts equal on all devices and then differs.
+    return jax.shard_map(
+        fn, mesh=mesh, in_specs=PartitionSpec(AXIS), out_specs=out, check_vma=False
+    )
 
 
 def _plan(particles: PyTree, chunk: int | None) -> tuple[int, int, int]:

@@ -46,7 +46,7 @@ class InteractionSpectrum(NamedTuple):
         operator = self.operator
         _, unravel = ravel_pytree(operator.moments)
         return operator.landscape.gradient_field(
-            operator.ensemble.particles, unravel(self.duals[index]), chunk=operator.chunk
+            operator.ensemble, unravel(self.duals[index]), chunk=operator.chunk
         )
 
 
@@ -143,11 +143,12 @@ def _gram(
 
     def part(particles: PyTree, weights: Array) -> Array:
         count = weights.shape[0]
-        one = lambda dual: landscape.gradient_field(particles, dual, chunk=count)  # noqa: E731
+        own = Ensemble(particles)
+        one = lambda dual: landscape.gradient_field(own, dual, chunk=count)  # noqa: E731
         fields = jax.lax.map(one, duals)
         rows = [leaf.reshape(rank, count, -1) for leaf in jax.tree.leaves(fields)]
         columns = jnp.concatenate(rows, axis=2)
         left = (columns * weights[None, :, None]).reshape(rank, -1)
         return jnp.matmul(left, columns.reshape(rank, -1).T, precision="highest")
 
-    return stream_sum(part, ensemble.particles, ensemble.weights, chunk)
+    return stream_sum(part, ensemble.particles, ensemble.weights, chunk, ensemble.mesh)

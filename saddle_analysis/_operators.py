@@ -93,24 +93,25 @@ class HessianOperator(eqx.Module):
             return self._apply(field)
 
     def _apply(self, field: PyTree) -> PyTree:
-        landscape, particles = self.landscape, self.ensemble.particles
+        landscape, ensemble = self.landscape, self.ensemble
+        particles, mesh = ensemble.particles, ensemble.mesh
 
         def response(part: tuple[PyTree, PyTree], weights: Array) -> PyTree:
             total = lambda p: landscape.feature_sum(p, weights)  # noqa: E731
             return jax.jvp(total, (part[0],), (part[1],))[1]
 
-        moving = stream_sum(response, (particles, field), self.ensemble.weights, self.chunk)
+        moving = stream_sum(response, (particles, field), ensemble.weights, self.chunk, mesh)
         gradient = jax.grad(lambda m: landscape.energy(m, self.fast))
         _, bent = jax.jvp(gradient, (self.moments,), (moving,))
         if self.part == "interaction":
-            return landscape.gradient_field(particles, bent, chunk=self.chunk)
+            return landscape.gradient_field(ensemble, bent, chunk=self.chunk)
 
         def pull(part: tuple[PyTree, PyTree]) -> PyTree:
             size = jax.tree.leaves(part)[0].shape[0]
-            force = lambda p, dual: landscape.gradient_field(p, dual, chunk=size)  # noqa: E731
+            force = lambda p, dual: landscape.gradient_field(Ensemble(p), dual, chunk=size)  # noqa: E731
             return jax.jvp(force, (part[0], self.dual), (part[1], bent))[1]
 
-        return stream_map(pull, (particles, field), self.chunk)
+        return stream_map(pull, (particles, field), self.chunk, mesh)
 
     # --- as a matrix -----------------------------------------------------------------------------
 
