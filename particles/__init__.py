@@ -16,5 +16,11 @@ from ._streaming import chunk_for as chunk_for
 from ._streaming import equal_weights as equal_weights
 from ._streaming import stream_map as stream_map
 from ._streaming import stream_sum as stream_sum
+from ._transport import Coupling as Coupling
+from ._transport import coordinates as coordinates
+from ._transport import optimal_coupling as optimal_coupling
+from ._transport import sinkhorn_divergence as sinkhorn_divergence
+from ._transport import sliced_wasserstein as sliced_wasserstein
+from ._transport import wasserstein as wasserstein
 from ._tree import leaf_names as leaf_names
 from ._tree import require_finite as require_finite

@@ -1,0 +1,272 @@
+"""Distances and optimal couplings between ensembles, with the Euclidean distance of particles."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int, Key
+
+from ._ensemble import Ensemble
+from ._errors import InvalidInput
+from ._placement import to_host
+from ._tree import leaf_names
+
+#: Particles up to which equal-weight couplings are found exactly: some seconds, 130 MB.
+ASSIGNMENT_LIMIT = 4096
+#: Pairs of particles up to which couplings of unequal weights are found exactly.
+PROGRAM_LIMIT = 40_000
+
+
+class Coupling(NamedTuple):
+    """A transport plan as a list of moves: `mass` goes from particle `source` to particle `target`.
+
+    Args:
+        source: indices into the first ensemble.
+        target: indices into the second.
+        mass: sums to one; positive.
+        cost: Σ mass ‖θ_source − θ_target‖², the squared W2 distance where `exact`.
+        exact: false where entropic regularisation has blurred the plan.
+    """
+
+    source: Int[np.ndarray, " moves"]
+    target: Int[np.ndarray, " moves"]
+    mass: Float[np.ndarray, " moves"]
+    cost: float
+    exact: bool
+
+
+def coordinates(ensemble: Ensemble) -> Float[Array, "particles parameters"]:
+    """One row of numbers for each particle."""
+    leaves = [leaf.reshape(ensemble.size, -1) for leaf in jax.tree.leaves(ensemble.particles)]
+    return jnp.concatenate(leaves, axis=1)
+
+
+def optimal_coupling(mu: Ensemble, nu: Ensemble, *, epsilon: float | None = None) -> Coupling:
+    """The plan that moves μ to ν at least Σ mass ‖θ − θ'‖².
+
+    Exact for small ensembles: an assignment for equal weights (ensembles of sizes N and N', up to
+    a least common multiple of 4,096), a linear program otherwise (up to 40,000 pairs). Beyond
+    that, or where `epsilon` is given, the entropic plan of Sinkhorn's algorithm (ott-jax).
+
+    Args:
+        mu: the first ensemble.
+        nu: the second, with particles of the same shapes.
+        epsilon: entropic regularisation, in squared units of the particles; where it is needed and
+            not given, a hundredth of the mean squared distance.
+
+    Raises:
+        InvalidInput: particles of different shapes, or `epsilon` not positive.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> plan = optimal_coupling(
+        ...     Ensemble(jnp.array([0.0, 1.0])), Ensemble(jnp.array([2.0, 0.0]))
+        ... )
+        >>> plan.target.tolist(), plan.cost
+        ([1, 0], 0.5)
+    """
+    _require_alike(mu, nu)
+    if epsilon is not None and not epsilon > 0:
+        raise InvalidInput(f"epsilon is {epsilon}; it must be positive, or None.")
+    equal = mu.weights is None and nu.weights is None
+    if epsilon is None and equal and math.lcm(mu.size, nu.size) <= ASSIGNMENT_LIMIT:
+        return _assignment(mu, nu)
+    if epsilon is None and not equal and mu.size * nu.size <= PROGRAM_LIMIT:
+        return _program(mu, nu)
+    return _entropic(mu, nu, epsilon)
+
+
+def wasserstein(mu: Ensemble, nu: Ensemble) -> float:
+    """W2(μ, ν), exact; in units of the particles.
+
+    Raises:
+        InvalidInput: particles of different shapes, or ensembles too large for an exact coupling.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> wasserstein(Ensemble(jnp.array([0.0, 1.0])), Ensemble(jnp.array([3.0, 2.0])))
+        2.0
+    """
+    equal = mu.weights is None and nu.weights is None
+    work = math.lcm(mu.size, nu.size) if equal else mu.size * nu.size
+    if work > (ASSIGNMENT_LIMIT if equal else PROGRAM_LIMIT):
+        raise InvalidInput(
+            f"mu and nu have N = {mu.size} and {nu.size} particles, too many for an exact "
+            "coupling; use sinkhorn_divergence, sliced_wasserstein, or fewer particles."
+        )
+    return math.sqrt(optimal_coupling(mu, nu).cost)
+
+
+def sinkhorn_divergence(mu: Ensemble, nu: Ensemble, epsilon: float) -> float:
+    """The debiased entropic transport cost S_ε(μ, ν) ≥ 0, zero for μ = ν (ott-jax).
+
+    Args:
+        mu: the first ensemble.
+        nu: the second, with particles of the same shapes.
+        epsilon: regularisation, in squared units of the particles. At a fixed ε sampling errors
+            fall as 1/N in any dimension. (theory.md, section 7)
+
+    Raises:
+        InvalidInput: particles of different shapes, or `epsilon` not positive.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> mu = Ensemble(jnp.array([0.0, 1.0]))
+        >>> round(sinkhorn_divergence(mu, Ensemble(mu.particles + 2), 1.0), 3)  # the squared shift
+        4.0
+    """
+    _require_alike(mu, nu)
+    if not epsilon > 0:
+        raise InvalidInput(f"epsilon is {epsilon}; it must be positive.")
+    points = coordinates(mu), coordinates(nu)
+    cost, converged = _divergence(*points, mu.probabilities, nu.probabilities, epsilon)
+    if not bool(converged):
+        warnings.warn(
+            f"Sinkhorn's algorithm did not converge at epsilon = {epsilon}; take a larger one.",
+            stacklevel=2,
+        )
+    return float(cost)
+
+
+def sliced_wasserstein(
+    key: Key[Array, ""], mu: Ensemble, nu: Ensemble, *, projections: int = 200
+) -> float:
+    """W2 averaged over random one-dimensional projections: (E_u W2²(u·μ, u·ν))^½ (ott-jax).
+
+    Args:
+        key: draws the directions, uniform on the sphere.
+        mu: the first ensemble.
+        nu: the second, with particles of the same shapes.
+        projections: number of directions; memory is that many times the particles.
+
+    Raises:
+        InvalidInput: particles of different shapes, or `projections` below one.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> mu, nu = Ensemble(jnp.array([0.0, 1.0])), Ensemble(jnp.array([3.0, 2.0]))
+        >>> round(sliced_wasserstein(jax.random.key(0), mu, nu), 4)  # one dimension: W2 itself
+        2.0
+    """
+    _require_alike(mu, nu)
+    if projections < 1:
+        raise InvalidInput(f"projections is {projections}; it must be at least 1.")
+    points = coordinates(mu), coordinates(nu)
+    total = _sliced(key, *points, mu.probabilities, nu.probabilities, projections)
+    return math.sqrt(max(0.0, float(total)))
+
+
+def _require_alike(mu: Ensemble, nu: Ensemble) -> None:
+    shapes = [
+        {
+            name: tuple(leaf.shape[1:])
+            for name, leaf in zip(
+                leaf_names(e.particles), jax.tree.leaves(e.particles), strict=True
+            )
+        }
+        for e in (mu, nu)
+    ]
+    if shapes[0] != shapes[1]:
+        raise InvalidInput(
+            f"mu holds particles of shapes {shapes[0]} and nu of {shapes[1]}; they must agree."
+        )
+
+
+def _squared_distances(mu: Ensemble, nu: Ensemble) -> np.ndarray:
+    from scipy.spatial.distance import cdist
+
+    points = (np.asarray(to_host(coordinates(e)), float) for e in (mu, nu))
+    return cdist(*points, metric="sqeuclidean")
+
+
+def _assignment(mu: Ensemble, nu: Ensemble) -> Coupling:
+    from scipy.optimize import linear_sum_assignment
+
+    size = math.lcm(mu.size, nu.size)
+    copies = size // mu.size, size // nu.size
+    cost = _squared_distances(mu, nu)
+    rows, columns = linear_sum_assignment(np.kron(cost, np.ones(copies)))
+    source, target = rows // copies[0], columns // copies[1]
+    pairs, counts = np.unique(np.stack([source, target]), axis=1, return_counts=True)
+    mass = counts / size
+    return Coupling(*pairs, mass, float(cost[tuple(pairs)] @ mass), exact=True)
+
+
+def _program(mu: Ensemble, nu: Ensemble) -> Coupling:
+    from scipy import optimize, sparse
+
+    cost = _squared_distances(mu, nu)
+    rows, columns = cost.shape
+    leaving = sparse.kron(sparse.eye_array(rows), np.ones((1, columns)))
+    arriving = sparse.kron(np.ones((1, rows)), sparse.eye_array(columns))
+    masses = [np.asarray(to_host(e.probabilities), float) for e in (mu, nu)]
+    masses = [mass / mass.sum() for mass in masses]
+    found = optimize.linprog(
+        cost.ravel(), A_eq=sparse.vstack([leaving, arriving]), b_eq=np.concatenate(masses)
+    )
+    if not found.success:
+        raise RuntimeError(f"the linear program of the coupling failed: {found.message}")
+    plan = found.x.reshape(cost.shape)
+    source, target = np.nonzero(plan > 0)
+    mass = plan[source, target] / plan.sum()
+    return Coupling(source, target, mass, float(cost[source, target] @ mass), exact=True)
+
+
+def _entropic(mu: Ensemble, nu: Ensemble, epsilon: float | None) -> Coupling:
+    x, y = coordinates(mu), coordinates(nu)
+    plan, converged = _plan(x, y, mu.probabilities, nu.probabilities, epsilon)
+    if not bool(converged):
+        warnings.warn(
+            f"Sinkhorn's algorithm did not converge at epsilon = {epsilon}; take a larger one.",
+            stacklevel=3,
+        )
+    plan = np.asarray(to_host(plan), float)
+    # Moves of no consequence are left out: they would be as many as there are pairs.
+    source, target = np.nonzero(plan > 1e-3 * plan.max(axis=1, keepdims=True))
+    mass = plan[source, target] / plan[source, target].sum()
+    cost = _squared_distances(mu, nu)[source, target]
+    return Coupling(source, target, mass, float(cost @ mass), exact=False)
+
+
+@jax.jit
+def _divergence(
+    x: Array, y: Array, a: Array, b: Array, epsilon: Array | float
+) -> tuple[Array, Array]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # ott imports a package that says it is unmaintained
+        from ott.tools.sinkhorn_divergence import sinkdiv
+    cost, out = sinkdiv(x, y, a=a, b=b, epsilon=epsilon, solve_kwargs=_limits(x.dtype))
+    return cost, jnp.all(jnp.asarray(out.converged))
+
+
+@jax.jit
+def _plan(x: Array, y: Array, a: Array, b: Array, epsilon: float | None) -> tuple[Array, Array]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from ott.geometry.pointcloud import PointCloud
+        from ott.solvers import linear
+    if epsilon is None:
+        spread = jnp.mean(jnp.sum((x - x.mean(0)) ** 2, 1)) + jnp.mean(
+            jnp.sum((y - x.mean(0)) ** 2, 1)
+        )
+        epsilon = 0.01 * spread
+    out = linear.solve(PointCloud(x, y, epsilon=epsilon), a=a, b=b, **_limits(x.dtype))
+    return out.matrix, out.converged
+
+
+@jax.jit(static_argnames="projections")
+def _sliced(key: Array, x: Array, y: Array, a: Array, b: Array, projections: int) -> Array:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from ott.tools.sliced import sliced_wasserstein as ott_sliced
+    return ott_sliced(x, y, a=a, b=b, n_proj=projections, rng=key)[0]
+
+
+def _limits(dtype: np.dtype) -> dict[str, float | int]:
+    """Sinkhorn's stopping rule: the marginals' error, and iterations at most."""
+    return {"threshold": 1e-6 if dtype == np.float64 else 1e-3, "max_iterations": 5000}
