@@ -65,7 +65,7 @@ from ._samples import draw_inputs as draw_inputs
 from ._softmax_attention import HeadMoments as HeadMoments
 from ._softmax_attention import SoftmaxAttentionBatch as SoftmaxAttentionBatch
 from ._softmax_attention import SoftmaxAttentionLandscape as SoftmaxAttentionLandscape
-from ._softmax_attention import head_start as head_start
+from ._softmax_attention import softmax_head_start as softmax_head_start
 from ._softmax_attention import softmax_attention_landscape as softmax_attention_landscape
 from ._softmax_prompts import draw_counts as draw_counts
 from ._softmax_prompts import every_prompt as every_prompt

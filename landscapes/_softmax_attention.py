@@ -46,7 +46,7 @@ class SoftmaxAttentionLandscape(Landscape):
 
         R(a) = Σ_k p_k L_k,   L_k = ½ E[(1 − a_kk)² + Σ_{m≠k} a_km²],
 
-    a the mean over heads. One head is HCL23's model, started at Q = 0 (`head_start`). The softmax
+    a the mean over heads. One head is HCL23's model, started at Q = 0 (`softmax_head_start`). The softmax
     does not see a constant added to a row, so the flow conserves every row's sum:
     A_k + Σ_m B_km is constant, with A_k = Q_kk and B_km = Q_km. (theory.md, section 6)
 
@@ -254,7 +254,7 @@ def softmax_attention_landscape(
     return SoftmaxAttentionLandscape(p, counts, length=length)
 
 
-def head_start(
+def softmax_head_start(
     key: Key[Array, ""], landscape: SoftmaxAttentionLandscape, size: int = 1, *, scale: float = 0.0
 ) -> Ensemble:
     """I.i.d. heads with normal logits of standard deviation `scale`; HCL23's start Q = 0 at zero.

@@ -21,7 +21,7 @@ from landscapes import (
     feature_probabilities,
     head_logits,
     head_matrices,
-    head_start,
+    softmax_head_start,
     predict_from_tokens,
     softmax_attention_landscape,
 )
@@ -87,14 +87,14 @@ def test_value_and_velocity_token_by_token(directions: jax.Array) -> None:
 
 
 def test_training_of_the_full_matrix_is_the_flow_of_the_logits(directions: jax.Array) -> None:
-    full, mu = jnp.zeros((1, D, D)), head_start(KEY, exact())
+    full, mu = jnp.zeros((1, D, D)), softmax_head_start(KEY, exact())
     for _ in range(30):
         loss, gradient = token_descent(full, directions)
         value, velocity = exact().value_and_velocity(mu)
         close(value, loss)
         full, mu = full - 2.0 * gradient, mu.with_particles(mu.particles + 2.0 * velocity)
     close(head_logits(full, directions), mu.particles)
-    assert float(value) < 0.8 * float(exact().value(head_start(KEY, exact())))
+    assert float(value) < 0.8 * float(exact().value(softmax_head_start(KEY, exact())))
 
 
 def test_prediction_from_tokens(directions: jax.Array) -> None:
@@ -285,7 +285,7 @@ REFUSED = {
     r"^counts has .* prompt of 0 tokens": lambda: SoftmaxAttentionLandscape(P, [[0, 0, 0]]),
     r"^weights has shape \(1,\) and sum 0.5": lambda: SoftmaxAttentionLandscape(P, [P], [0.5]),
     r"^batch_size is 0": lambda: exact().minibatch(KEY, 0),
-    r"^size is 0": lambda: head_start(KEY, exact(), 0),
+    r"^size is 0": lambda: softmax_head_start(KEY, exact(), 0),
 }
 
 

@@ -11,7 +11,7 @@ from landscapes import (
     BalancedSoftmax,
     every_prompt,
     feature_probabilities,
-    head_start,
+    softmax_head_start,
     query_floor,
     softmax_attention_landscape,
     starting_velocity,
@@ -26,7 +26,7 @@ UNEVEN = np.array([0.5, 0.25, 0.15, 0.1])
 @pytest.mark.parametrize("length", [1, 2, 6, np.inf])
 def test_starting_velocity(length: float) -> None:
     landscape = softmax_attention_landscape(UNEVEN, length)
-    velocity = landscape.velocity(head_start(jax.random.key(0), landscape))[0]
+    velocity = landscape.velocity(softmax_head_start(jax.random.key(0), landscape))[0]
     close(velocity, starting_velocity(UNEVEN, length))
 
 
@@ -69,7 +69,7 @@ def test_balanced_training(length: float) -> None:
     """The one-number equation against the flow of all logits, integrated by scipy."""
     theory = BalancedSoftmax(K, length)
     landscape = softmax_attention_landscape(feature_probabilities(K), length)
-    start = head_start(jax.random.key(0), landscape)
+    start = softmax_head_start(jax.random.key(0), landscape)
     times = np.array([5.0, theory.growth_time(), 200.0, 2000.0])
 
     def velocity(t: float, logits: np.ndarray) -> np.ndarray:
