@@ -129,8 +129,12 @@ class PopulationMoments(PromptMoments):
         0.5
     """
 
-    source: PromptDistribution
+    covariance: Float[Array, "dim dim"]
+    tasks: Float[Array, "dim dim"]
+    source: PromptDistribution | None
+    context_length: float = eqx.field(static=True)
     convention: Convention = eqx.field(static=True)
+    blocks: Blocks = eqx.field(static=True)
 
     def __init__(self, source: PromptDistribution, convention: Convention = Convention()):  # noqa: B008
         _checked_convention(convention)
@@ -141,35 +145,18 @@ class PopulationMoments(PromptMoments):
             )
         if math.isinf(source.context_length) and convention.divide == "none":
             raise InvalidInput("context_length is inf, so divide must not be 'none'.")
-        self.source, self.convention = source, convention
-
-    @property
-    def covariance(self) -> Float[Array, "dim dim"]:
-        """Λ."""
-        return self.source.covariance
-
-    @property
-    def context_length(self) -> float:
-        """N."""
-        return self.source.context_length
-
-    @property
-    def blocks(self) -> Blocks:
-        """The useful ones."""
-        return "useful"
+        self.covariance, self.tasks = source.covariance, source.task_moment
+        self.source, self.context_length = source, source.context_length
+        self.convention, self.blocks = convention, "useful"
 
     def mean_square(self, moments: Float[Array, "dim dim"]) -> Float[Array, ""]:
-        """Two products of D×D matrices."""
-        covariance, tasks, inverse = (
-            self.covariance,
-            self.source.task_moment,
-            1 / self.context_length,
-        )
-        read = self.read_out(moments)
-        cross = covariance @ tasks @ covariance
-        energy = jnp.sum(covariance * tasks)
-        gram = (1 + inverse) * cross + inverse * energy * covariance
-        return energy - 2 * jnp.sum(cross * read) + jnp.sum((gram @ read @ covariance) * read)
+        """Products of D×D matrices."""
+        read, inverse = self.read_out(moments), 1 / self.context_length
+        cross = self.covariance @ self.tasks @ self.covariance
+        energy = jnp.sum(self.covariance * self.tasks)
+        gram = (1 + inverse) * cross + inverse * energy * self.covariance
+        quadratic = jnp.sum((gram @ read @ self.covariance) * read)
+        return energy - 2 * jnp.sum(cross * read) + quadratic
 
 
 class EmpiricalMoments(PromptMoments):
