@@ -19,6 +19,7 @@ def neuron_start(
     output_mean: float = 1.0,
     scale_a: float = 1.0,
     scale_w: float = 1.0,
+    law: Key[Array, ""] | None = None,
 ) -> Ensemble:
     """I.i.d. neurons with E[a σ(wᵀx)] ≠ 0 of rank k: a start that has an N → ∞ limit.
 
@@ -35,12 +36,14 @@ def neuron_start(
         output_mean: strength of the correlation between output and input weights.
         scale_a: standard deviation of the uncorrelated part of the output weights.
         scale_w: root mean square norm of the input weights.
+        law: draws P instead of `key`, for starts that share one law and differ in their draws.
 
     Raises:
         InvalidInput: `size` is below one.
     """
     inputs, outputs = landscape.x.shape[1], landscape.f.shape[1]
     key_neurons, key_directions = jax.random.split(key)
+    key_directions = key_directions if law is None else law
     ensemble = gaussian(key_neurons, size, landscape.particle, scale=Neuron(a=scale_a, w=1.0))
     a, standard = ensemble.particles
     long, short = max(inputs, outputs), min(inputs, outputs)

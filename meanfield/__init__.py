@@ -6,9 +6,13 @@ from ._components import component as component
 from ._config import Config as Config
 from ._config import load_config as load_config
 from ._config import save_config as save_config
+from ._convergence import Convergence as Convergence
+from ._convergence import convergence_study as convergence_study
 from ._escape_study import Escapes as Escapes
 from ._escape_study import escape_study as escape_study
 from ._escape_study import unstable_pairs as unstable_pairs
+from ._exponents import Exponent as Exponent
+from ._exponents import fit_exponent as fit_exponent
 from ._flow import GradientFlow as GradientFlow
 from ._outcome import Outcome as Outcome
 from ._perturbed import KICKS as KICKS
@@ -26,6 +30,12 @@ from ._schedules import every as every
 from ._schedules import log_spaced as log_spaced
 from ._schemes import Scheme as Scheme
 from ._schemes import scheme_from as scheme_from
+from ._softmax_studies import GrowthStudy as GrowthStudy
+from ._softmax_studies import ImbalanceStudy as ImbalanceStudy
+from ._softmax_studies import TailStudy as TailStudy
+from ._softmax_studies import growth_study as growth_study
+from ._softmax_studies import imbalance_study as imbalance_study
+from ._softmax_studies import tail_study as tail_study
 from ._stability import stable_step as stable_step
 from ._state import FlowState as FlowState
 from ._state import Observation as Observation

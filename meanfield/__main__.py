@@ -18,6 +18,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     from particles import InvalidInput
 
+    from ._commands._converge import Converge
     from ._commands._demo import Demo
     from ._commands._escape import Escape
     from ._commands._reproduce import Reproduce
@@ -31,6 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         Annotated[Demo, tyro.conf.subcommand("demo")]
         | Annotated[Simulate, tyro.conf.subcommand("simulate")]
         | Annotated[Escape, tyro.conf.subcommand("escape")]
+        | Annotated[Converge, tyro.conf.subcommand("converge")]
         | Annotated[Spectrum, tyro.conf.subcommand("spectrum")]
         | Annotated[Reproduce, tyro.conf.subcommand("reproduce")]
     )

@@ -17,6 +17,7 @@ from jaxtyping import Array, Key, PyTree
 
 from particles import Ensemble, InvalidInput, require_finite, to_host
 
+from ._batches import map_batch
 from ._checkpoints import Checkpoints
 from ._flow import GradientFlow, require_step
 from ._hosts import anywhere, least, speaks
@@ -278,7 +279,11 @@ def _advance_compiled(
     def go(state: FlowState) -> FlowState:
         return flow.advance(state, until, most)
 
-    return jax.vmap(go)(state) if batch else go(state)
+    return _each(flow, go, state) if batch else go(state)
+
+
+def _each(flow: GradientFlow, fn: Callable[[FlowState], Any], states: FlowState) -> Any:
+    return map_batch(flow.landscape, fn, states, lambda state: state.ensemble)
 
 
 def _advance(
@@ -295,7 +300,7 @@ def _read(
     def look(state: FlowState) -> dict[str, Array]:
         return compute(flow, state)
 
-    return jax.vmap(look)(state) if batch else look(state)
+    return _each(flow, look, state) if batch else look(state)
 
 
 def _reached(flow: GradientFlow, state: FlowState, until: float) -> bool:

@@ -17,12 +17,23 @@ from numpy.typing import ArrayLike
 from landscapes import InContextError
 from particles import Ensemble, leaf_names
 
+from ._plots_convergence import plot_distances as plot_distances
+from ._plots_convergence import plot_errors as plot_errors
+from ._plots_convergence import plot_exponents as plot_exponents
+from ._plots_convergence import plot_fan as plot_fan
 from ._plots_saddles import plot_density as plot_density
 from ._plots_saddles import plot_escape_scaling as plot_escape_scaling
 from ._plots_saddles import plot_escape_times as plot_escape_times
 from ._plots_saddles import plot_escapes as plot_escapes
 from ._plots_saddles import plot_predictions as plot_predictions
 from ._plots_saddles import plot_timescales as plot_timescales
+from ._plots_softmax import plot_attention_map as plot_attention_map
+from ._plots_softmax import plot_floors as plot_floors
+from ._plots_softmax import plot_growth_study as plot_growth_study
+from ._plots_softmax import plot_imbalance_study as plot_imbalance_study
+from ._plots_softmax import plot_logits as plot_logits
+from ._plots_softmax import plot_query_losses as plot_query_losses
+from ._plots_softmax import plot_tail_study as plot_tail_study
 
 if TYPE_CHECKING:
     import xarray

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -194,7 +194,7 @@ def _assignment(mu: Ensemble, nu: Ensemble) -> Coupling:
     source, target = rows // copies[0], columns // copies[1]
     pairs, counts = np.unique(np.stack([source, target]), axis=1, return_counts=True)
     mass = counts / size
-    return Coupling(*pairs, mass, float(cost[tuple(pairs)] @ mass), exact=True)
+    return Coupling(pairs[0], pairs[1], mass, float(cost[tuple(pairs)] @ mass), exact=True)
 
 
 def _program(mu: Ensemble, nu: Ensemble) -> Coupling:
@@ -240,7 +240,7 @@ def _divergence(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # ott imports a package that says it is unmaintained
         from ott.tools.sinkhorn_divergence import sinkdiv
-    cost, out = sinkdiv(x, y, a=a, b=b, epsilon=epsilon, solve_kwargs=_limits(x.dtype))
+    cost, out = sinkdiv(x, y, a=a, b=b, epsilon=cast(float, epsilon), solve_kwargs=_limits(x.dtype))
     return cost, jnp.all(jnp.asarray(out.converged))
 
 
@@ -250,13 +250,12 @@ def _plan(x: Array, y: Array, a: Array, b: Array, epsilon: float | None) -> tupl
         warnings.simplefilter("ignore")
         from ott.geometry.pointcloud import PointCloud
         from ott.solvers import linear
-    if epsilon is None:
-        spread = jnp.mean(jnp.sum((x - x.mean(0)) ** 2, 1)) + jnp.mean(
-            jnp.sum((y - x.mean(0)) ** 2, 1)
-        )
-        epsilon = 0.01 * spread
-    out = linear.solve(PointCloud(x, y, epsilon=epsilon), a=a, b=b, **_limits(x.dtype))
-    return out.matrix, out.converged
+    spread = jnp.mean(
+        jnp.sum((x - x.mean(0)) ** 2, 1) + jnp.mean((y - x.mean(0)) ** 2) * y.shape[1]
+    )
+    blur = 0.01 * spread if epsilon is None else epsilon
+    out = linear.solve(PointCloud(x, y, epsilon=cast(float, blur)), a=a, b=b, **_limits(x.dtype))
+    return jnp.asarray(out.matrix), jnp.asarray(out.converged)
 
 
 @jax.jit(static_argnames="projections")
@@ -267,6 +266,6 @@ def _sliced(key: Array, x: Array, y: Array, a: Array, b: Array, projections: int
     return ott_sliced(x, y, a=a, b=b, n_proj=projections, rng=key)[0]
 
 
-def _limits(dtype: np.dtype) -> dict[str, float | int]:
+def _limits(dtype: np.dtype) -> dict[str, Any]:
     """Sinkhorn's stopping rule: the marginals' error, and iterations at most."""
     return {"threshold": 1e-6 if dtype == np.float64 else 1e-3, "max_iterations": 5000}
