@@ -13,7 +13,7 @@ from particles import Ensemble, InvalidInput
 
 from ._attention import AttentionLandscape
 from ._base import derived
-from ._spans import fractions_inside, orthonormal_features
+from ._spans import fractions_inside, orthonormal_features, span_correlations
 
 MissingSet = tuple[int, ...]
 Eigenvalues = Sequence[float] | np.ndarray | Array
@@ -144,10 +144,7 @@ def canonical_correlations(
 
     Uncentred, in decreasing order. (theory.md, section 2)
     """
-    _, features = eigen_features(landscape)
-    left, _, _ = jnp.linalg.svd(moments, full_matrices=False)
-    cosines = jnp.linalg.svd(left.T @ features, compute_uv=False) / features.shape[0] ** 0.5
-    return jnp.clip(cosines, 0, 1)
+    return span_correlations(eigen_features(landscape)[1], moments)
 
 
 def _positive(eigenvalues: Eigenvalues) -> np.ndarray:

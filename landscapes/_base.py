@@ -57,6 +57,8 @@ class Landscape(eqx.Module):
         (2.0, [[2.0], [2.0]])
     """
 
+    #: Whether the risk is convex in the moments: then the first variation bounds L − min L.
+    convex: ClassVar[bool] = False
     #: Names of the axes of `observables`, for labelled records; optional.
     observable_dims: ClassVar[dict[str, tuple[str, ...] | None]] = {}
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -38,6 +40,7 @@ class RegressionLandscape(NeuronLandscape):
     x: Float[Array, "samples inputs"]
     f: Float[Array, "samples outputs"]
     activation: Activation = eqx.field(static=True)
+    convex: ClassVar[bool] = True
 
     def __init__(self, x: ArrayLike, f: ArrayLike, activation: str | Activation = "tanh"):
         self.x, self.f = checked_samples(x, f)

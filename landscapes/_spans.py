@@ -32,3 +32,12 @@ def fractions_inside(
     gram = h.T @ h / samples + ridge * jnp.eye(columns, dtype=h.dtype)
     overlap = features.T @ h / samples
     return jnp.sum(overlap * jax.scipy.linalg.solve(gram, overlap.T, assume_a="pos").T, axis=1)
+
+
+def span_correlations(
+    features: Float[Array, "samples outputs"], h: Float[Array, "samples columns"]
+) -> Float[Array, " angles"]:
+    """Cosines of the principal angles between span(h) and that of orthonormal features, in L²."""
+    left = jnp.linalg.svd(h, full_matrices=False)[0]
+    cosines = jnp.linalg.svd(left.T @ features, compute_uv=False) / features.shape[0] ** 0.5
+    return jnp.clip(cosines, 0, 1)

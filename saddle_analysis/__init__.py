@@ -13,6 +13,8 @@ from ._escape import escape_scaling as escape_scaling
 from ._escape import escape_time as escape_time
 from ._growth import GrowthFit as GrowthFit
 from ._growth import fit_growth as fit_growth
+from ._held_out import HeldOut as HeldOut
+from ._held_out import held_out_curvature as held_out_curvature
 from ._low_rank import InteractionSpectrum as InteractionSpectrum
 from ._low_rank import interaction_spectrum as interaction_spectrum
 from ._morse import MorseIndex as MorseIndex
@@ -34,5 +36,10 @@ from ._rates import SecondOrderPrediction as SecondOrderPrediction
 from ._rates import dissipation as dissipation
 from ._rates import fit_lojasiewicz as fit_lojasiewicz
 from ._rates import second_order_prediction as second_order_prediction
+from ._sensitivity import Seen as Seen
+from ._sensitivity import measure as measure
+from ._sensitivity import parameter_sensitivity as parameter_sensitivity
+from ._sensitivity import sample_sensitivity as sample_sensitivity
 from ._symmetric import MatrixOperator as MatrixOperator
 from ._symmetric import SymmetricOperator as SymmetricOperator
+from ._timescales import timescale_sensitivity as timescale_sensitivity
