@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax.numpy as jnp
@@ -38,7 +39,11 @@ class ExactDynamics(NamedTuple):
 
 
 def exact_dynamics(
-    times: ArrayLike, eigenvalues: Eigenvalues, context_length: float, p: float, u: ArrayLike
+    times: ArrayLike | Sequence[float],
+    eigenvalues: Eigenvalues,
+    context_length: float,
+    p: float,
+    u: ArrayLike | Sequence[float],
 ) -> ExactDynamics:
     """The expected gradient dynamics of ŷ = p βᵀ W_Q x_q from a start diagonal in Λ's eigenbasis.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import equinox as eqx
 import jax
@@ -62,6 +62,7 @@ class LinearAttentionLandscape(Landscape):
     prompts: eqx.AbstractVar[PromptMoments]
     heads: eqx.AbstractVar[int]
     tests: eqx.AbstractVar[dict[str, PromptMoments]]
+    convex: ClassVar[bool] = True
     observable_dims = {"learned_fraction": ("feature",)}  # noqa: RUF012
 
     @abc.abstractmethod

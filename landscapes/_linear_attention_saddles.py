@@ -61,9 +61,9 @@ def learned_heads(
     values, vectors = jnp.linalg.eigh(prompts.covariance)
     values, vectors = values[::-1], vectors[:, ::-1]
     optimum = jnp.diag(in_context_optimum(jnp.diag(values), prompts.context_length))
-    unit = prompts.read_out(jnp.ones((), values.dtype))  # of the convention, in that of theory
-    # heads/N · v³ is what a head adds to A.
-    sizes = (optimum[np.array(learned, int)] / unit * size / landscape.heads) ** (1 / 3)
+    # A head adds heads/N · v³ to A, which the convention reads as `gain` times as much.
+    share = prompts.gain * landscape.heads / size
+    sizes = (optimum[np.array(learned, int)] / share) ** (1 / 3)
     sizes = jnp.concatenate([sizes, jnp.full(len(aligned), scale, values.dtype)])
     v = jnp.zeros(size, values.dtype).at[: len(chosen)].set(sizes)
     rows = jnp.zeros((size, landscape.rank, prompts.dim), values.dtype)

@@ -108,7 +108,11 @@ def head_saddle_index(
 
 
 def merged_growth(
-    times: ArrayLike, eigenvalue: float, dim: int, context_length: float, start: float
+    times: ArrayLike | Sequence[float],
+    eigenvalue: float,
+    dim: int,
+    context_length: float,
+    start: float,
 ) -> tuple[np.ndarray, np.ndarray]:
     """The logistic course of the merged landscape at Λ = λI: σ(t) and the loss.
 
@@ -181,7 +185,11 @@ def transition_time(
 
 
 def transition_curve(
-    times: ArrayLike, eigenvalues: Eigenvalues, context_length: float, direction: int, start: float
+    times: ArrayLike | Sequence[float],
+    eigenvalues: Eigenvalues,
+    context_length: float,
+    direction: int,
+    start: float,
 ) -> np.ndarray:
     """v(t) of the scalar equation dv/dt = λ_d² v² − c_d v⁵; see `transition_time`.
 
@@ -201,9 +209,9 @@ def transition_curve(
 
 
 def principal_component_regression(
-    x: Float[np.ndarray, "sequences tokens dim"],
-    y: Float[np.ndarray, "sequences tokens"],
-    covariance: ArrayLike,
+    x: Float[Array | np.ndarray, "sequences tokens dim"],
+    y: Float[Array | np.ndarray, "sequences tokens"],
+    covariance: ArrayLike | Sequence,
     components: int,
 ) -> np.ndarray:
     """ŷ for every last token by in-context regression on the first m principal components of Λ.
@@ -237,7 +245,10 @@ def principal_component_regression(
 
 
 def solve_exactly(
-    slope: diffrax.AbstractTerm | object, start: ArrayLike, times: ArrayLike, args: object
+    slope: diffrax.AbstractTerm | object,
+    start: ArrayLike,
+    times: ArrayLike | Sequence[float],
+    args: object,
 ) -> np.ndarray:
     """y(times) of dy/dt = slope(t, y, args) to a relative 1e-12, in float64 whatever the default.
 

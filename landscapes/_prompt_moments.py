@@ -16,7 +16,6 @@ from particles import InvalidInput, chunk_for, require_finite, stream_sum
 
 from ._prompts import PromptDistribution
 
-Blocks = Literal["useful", "full"]
 DIVISORS = ("context", "tokens", "none")
 
 
@@ -57,7 +56,7 @@ class PromptMoments(eqx.Module):
     covariance: eqx.AbstractVar[Float[Array, "dim dim"]]
     context_length: eqx.AbstractVar[float]
     convention: eqx.AbstractVar[Convention]
-    blocks: eqx.AbstractVar[Blocks]
+    blocks: eqx.AbstractVar[str]
     source: eqx.AbstractVar[PromptDistribution | None]
 
     @abc.abstractmethod
@@ -74,15 +73,18 @@ class PromptMoments(eqx.Module):
         return self.covariance.shape[0]
 
     @property
-    def unit(self) -> float:
-        """The factor before every sum over tokens."""
-        return self.convention.unit(self.context_length)
+    def gain(self) -> float:
+        """What a sum over labelled tokens is in units of their mean: N times `unit`."""
+        length = self.context_length
+        return {"context": 1.0, "tokens": 1 / (1 + 1 / length), "none": length}[
+            self.convention.divide
+        ]
 
     def read_out(self, moments: Array) -> Float[Array, "dim dim"]:
         """The A of ŷ = ((1/N) Σ_n y_n x_n)ᵀ A x_q + …, whatever the convention and the blocks."""
         if self.blocks == "full":
             moments = moments[-1, :-1] + moments[:-1, -1]
-        return _over_mean(self.convention, self.context_length) * moments
+        return self.gain * moments
 
     def coefficients(self, moments: Array) -> Float[Array, " features"]:
         """What multiplies z in ŷ."""
@@ -134,7 +136,7 @@ class PopulationMoments(PromptMoments):
     source: PromptDistribution | None
     context_length: float = eqx.field(static=True)
     convention: Convention = eqx.field(static=True)
-    blocks: Blocks = eqx.field(static=True)
+    blocks: str = eqx.field(static=True)
 
     def __init__(self, source: PromptDistribution, convention: Convention = Convention()):  # noqa: B008
         _checked_convention(convention)
@@ -173,7 +175,7 @@ class EmpiricalMoments(PromptMoments):
     source: PromptDistribution | None
     context_length: float = eqx.field(static=True)
     convention: Convention = eqx.field(static=True)
-    blocks: Blocks = eqx.field(static=True)
+    blocks: str = eqx.field(static=True)
 
     def mean_square(self, moments: Array) -> Float[Array, ""]:
         """One product with E[zzᵀ]."""
@@ -185,7 +187,7 @@ def data_moments(
     x: ArrayLike,
     y: ArrayLike,
     *,
-    blocks: Blocks = "useful",
+    blocks: str = "useful",
     convention: Convention = Convention(),  # noqa: B008
     source: PromptDistribution | None = None,
 ) -> EmpiricalMoments:
@@ -254,7 +256,7 @@ def data_moments(
     )
 
 
-def design(x: Array, y: Array, blocks: Blocks, query: bool) -> Float[Array, "prompts features"]:
+def design(x: Array, y: Array, blocks: str, query: bool) -> Float[Array, "prompts features"]:
     """Z of every prompt, without the factor before the sums."""
     known, asked = x[:, :-1], x[:, -1]
     if blocks == "useful":
@@ -274,13 +276,6 @@ def _symmetric_part(moments: Float[Array, "rows rows dim"]) -> Float[Array, "pai
     rows, columns = np.triu_indices(moments.shape[0])
     both = moments + moments.swapaxes(0, 1)
     return both[rows, columns] * np.where(rows == columns, 0.5, 1.0)[:, None].astype(moments.dtype)
-
-
-def _over_mean(convention: Convention, context_length: float) -> float:
-    """The sum over labelled tokens in units of their mean: unit · N."""
-    return {"context": 1.0, "tokens": 1 / (1 + 1 / context_length), "none": context_length}[
-        convention.divide
-    ]
 
 
 def _checked_convention(convention: Convention) -> None:

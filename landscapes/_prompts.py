@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import equinox as eqx
 import jax
@@ -48,10 +49,10 @@ class PromptDistribution(eqx.Module):
 
     def __init__(
         self,
-        covariance: ArrayLike,
+        covariance: ArrayLike | Sequence,
         context_length: float,
         *,
-        fixed_task: ArrayLike | None = None,
+        fixed_task: ArrayLike | Sequence[float] | None = None,
         fraction: float = 0.0,
         uninformative: bool = False,
     ):
@@ -112,7 +113,7 @@ class PromptDistribution(eqx.Module):
         return x, y
 
 
-def checked_covariance(covariance: ArrayLike) -> Float[Array, "dim dim"]:
+def checked_covariance(covariance: ArrayLike | Sequence) -> Float[Array, "dim dim"]:
     """Λ as a floating-point matrix; a vector stands for a diagonal.
 
     Raises:
@@ -141,8 +142,7 @@ def checked_length(context_length: float) -> float:
     Raises:
         InvalidInput: anything else.
     """
-    whole = math.isinf(context_length) or context_length == int(context_length or 0)
-    if not (context_length >= 1 and whole):
+    if not (context_length >= 1 and (math.isinf(context_length) or context_length % 1 == 0)):
         raise InvalidInput(
             f"context_length is {context_length}; it must be a whole number of at least 1."
         )
