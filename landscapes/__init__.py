@@ -99,6 +99,7 @@ from ._softmax_prompts import every_prompt as every_prompt
 from ._softmax_prompts import feature_probabilities as feature_probabilities
 from ._softmax_theory import BalancedSoftmax as BalancedSoftmax
 from ._softmax_theory import query_floor as query_floor
+from ._softmax_theory import query_hessian as query_hessian
 from ._softmax_theory import starting_velocity as starting_velocity
 from ._softmax_tokens import feature_directions as feature_directions
 from ._softmax_tokens import head_logits as head_logits

@@ -46,8 +46,8 @@ class SoftmaxAttentionLandscape(Landscape):
 
         R(a) = Σ_k p_k L_k,   L_k = ½ E[(1 − a_kk)² + Σ_{m≠k} a_km²],
 
-    a the mean over heads. One head is HCL23's model, started at Q = 0 (`softmax_head_start`). The softmax
-    does not see a constant added to a row, so the flow conserves every row's sum:
+    a the mean over heads. One head is HCL23's model, started at Q = 0 (`softmax_head_start`). The
+    softmax does not see a constant added to a row, so the flow conserves every row's sum:
     A_k + Σ_m B_km is constant, with A_k = Q_kk and B_km = Q_km. (theory.md, section 6)
 
     Args:
@@ -74,6 +74,7 @@ class SoftmaxAttentionLandscape(Landscape):
     counts: Float[Array, "prompts features"]
     weights: Float[Array, " prompts"]
     length: float = eqx.field(static=True)
+    convex: ClassVar[bool] = True
     observable_dims: ClassVar[dict[str, tuple[str, ...] | None]] = {
         "A": ("query",),
         "B": ("query", "token"),

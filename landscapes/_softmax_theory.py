@@ -71,6 +71,38 @@ def starting_velocity(
     return -p[:, None] * gradient
 
 
+def query_hessian(
+    attention: Float[np.ndarray, " features"], query: int
+) -> Float[np.ndarray, "features features"]:
+    """Hessian of L_k in the logits of query k, of one head in the large-prompt limit.
+
+    With J = diag(a) − aaᵀ and g = a − e_k, H = J² + Σ_m g_m ∇²a_m. Queries share no logits, so the
+    Wasserstein Hessian of one head is made of the blocks p_k H. Exchanging attention between two
+    equal tokens m has the curvature a_m (a_kk + 2a_m − Σa²): negative while one other token holds
+    most of the attention. (theory.md, section 6)
+
+    Args:
+        attention: a_km of the query.
+        query: k, numbered from 0.
+
+    Raises:
+        InvalidInput: a query that does not exist.
+
+    Example:
+        >>> query_hessian(np.array([0.5, 0.5]), 0).tolist()
+        [[0.125, -0.125], [-0.125, 0.125]]
+    """
+    a = np.asarray(attention, float)
+    if not 0 <= query < a.size:
+        raise InvalidInput(f"query is {query}; features run from 0 to {a.size - 1}.")
+    identity = np.eye(a.size)
+    jacobian = np.diag(a) - np.outer(a, a)
+    pull = (a - identity[query]) * a
+    centred = identity - a
+    bend = np.einsum("m,mi,mj->ij", pull, centred, centred) - pull.sum() * jacobian
+    return jacobian @ jacobian + bend
+
+
 class BalancedSoftmax:
     """The exact training of one head on balanced features, for any prompt length.
 

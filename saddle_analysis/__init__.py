@@ -31,6 +31,8 @@ from ._plateaus import Drop as Drop
 from ._plateaus import Plateau as Plateau
 from ._plateaus import Plateaus as Plateaus
 from ._plateaus import find_plateaus as find_plateaus
+from ._power_law import PowerLaw as PowerLaw
+from ._power_law import fit_power_law as fit_power_law
 from ._rates import LojasiewiczFit as LojasiewiczFit
 from ._rates import SecondOrderPrediction as SecondOrderPrediction
 from ._rates import dissipation as dissipation
@@ -40,6 +42,9 @@ from ._sensitivity import Seen as Seen
 from ._sensitivity import measure as measure
 from ._sensitivity import parameter_sensitivity as parameter_sensitivity
 from ._sensitivity import sample_sensitivity as sample_sensitivity
+from ._stages import QueryStages as QueryStages
+from ._stages import Stage as Stage
+from ._stages import find_stages as find_stages
 from ._symmetric import MatrixOperator as MatrixOperator
 from ._symmetric import SymmetricOperator as SymmetricOperator
 from ._timescales import timescale_sensitivity as timescale_sensitivity

@@ -11,10 +11,12 @@ import tyro
 
 from .._report import Report
 from ._common import Common
+from ._reproduce_hcl23 import reproduce_hcl23_balanced
+from ._reproduce_hcl23_imbalanced import reproduce_hcl23_imbalanced
 from ._reproduce_ks24 import reproduce_ks24
 from ._reproduce_yks25 import reproduce_yks25
 
-Name = Literal["ks24", "yks25", "all"]
+Name = Literal["ks24", "yks25", "hcl23-balanced", "hcl23-imbalanced", "all"]
 RECIPES: dict[str, tuple[str, Callable[[Reproduce, Report], None]]] = {}
 
 
@@ -32,6 +34,8 @@ class Reproduce(Common):
     """Number N of particles."""
     samples: int = 512
     """Number M of samples."""
+    features: int = 20
+    """Number K of features of the softmax attention."""
 
     def __call__(self) -> int:
         """Run the reproductions; see `meanfield reproduce --help`."""
@@ -54,4 +58,6 @@ class Reproduce(Common):
 RECIPES |= {
     "ks24": ("the attention landscape: levels, saddles, escape, timescales", reproduce_ks24),
     "yks25": ("Hessian-guided perturbation against the others", reproduce_yks25),
+    "hcl23-balanced": ("softmax attention, balanced features", reproduce_hcl23_balanced),
+    "hcl23-imbalanced": ("softmax attention, one dominant feature", reproduce_hcl23_imbalanced),
 }

@@ -21,9 +21,9 @@ from landscapes import (
     feature_probabilities,
     head_logits,
     head_matrices,
-    softmax_head_start,
     predict_from_tokens,
     softmax_attention_landscape,
+    softmax_head_start,
 )
 from particles import Ensemble, InvalidInput
 from saddle_analysis import HessianOperator

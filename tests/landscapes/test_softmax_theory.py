@@ -11,9 +11,9 @@ from landscapes import (
     BalancedSoftmax,
     every_prompt,
     feature_probabilities,
-    softmax_head_start,
     query_floor,
     softmax_attention_landscape,
+    softmax_head_start,
     starting_velocity,
 )
 from particles import Ensemble, InvalidInput
