@@ -21,6 +21,7 @@ from ._attention_theory import saddle_levels as saddle_levels
 from ._base import FirstVariation as FirstVariation
 from ._base import Landscape as Landscape
 from ._base import SecondVariation as SecondVariation
+from ._confined import Confined as Confined
 from ._directions import Plane as Plane
 from ._directions import coordinate_directions as coordinate_directions
 from ._directions import principal_directions as principal_directions

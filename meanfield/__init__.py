@@ -8,12 +8,14 @@ from ._config import load_config as load_config
 from ._config import save_config as save_config
 from ._convergence import Convergence as Convergence
 from ._convergence import convergence_study as convergence_study
+from ._diagnosis import diagnose as diagnose
 from ._escape_study import Escapes as Escapes
 from ._escape_study import escape_study as escape_study
 from ._escape_study import unstable_pairs as unstable_pairs
 from ._exponents import Exponent as Exponent
 from ._exponents import fit_exponent as fit_exponent
 from ._flow import GradientFlow as GradientFlow
+from ._jumps import free_energy as free_energy
 from ._outcome import Outcome as Outcome
 from ._perturbed import KICKS as KICKS
 from ._perturbed import Event as Event
@@ -30,6 +32,10 @@ from ._schedules import every as every
 from ._schedules import log_spaced as log_spaced
 from ._schemes import Scheme as Scheme
 from ._schemes import scheme_from as scheme_from
+from ._sgd import Descent as Descent
+from ._sgd import descent_study as descent_study
+from ._sgd import gradient_noise as gradient_noise
+from ._snapshots import snapshots as snapshots
 from ._softmax_studies import GrowthStudy as GrowthStudy
 from ._softmax_studies import ImbalanceStudy as ImbalanceStudy
 from ._softmax_studies import TailStudy as TailStudy
@@ -39,3 +45,4 @@ from ._softmax_studies import tail_study as tail_study
 from ._stability import stable_step as stable_step
 from ._state import FlowState as FlowState
 from ._state import Observation as Observation
+from ._subject import DiagnosisOptions as DiagnosisOptions

@@ -20,6 +20,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     from ._commands._converge import Converge
     from ._commands._demo import Demo
+    from ._commands._diagnose import Diagnose
     from ._commands._escape import Escape
     from ._commands._reproduce import Reproduce
     from ._commands._simulate import Simulate
@@ -34,6 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         | Annotated[Escape, tyro.conf.subcommand("escape")]
         | Annotated[Converge, tyro.conf.subcommand("converge")]
         | Annotated[Spectrum, tyro.conf.subcommand("spectrum")]
+        | Annotated[Diagnose, tyro.conf.subcommand("diagnose")]
         | Annotated[Reproduce, tyro.conf.subcommand("reproduce")]
     )
     chosen = tyro.cli(
@@ -57,8 +59,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _failed(error: BaseException | str, code: int) -> int:
     """One sentence on standard error; returns the exit code."""
-    if isinstance(error, OSError) and error.filename is not None and error.strerror:
-        error = f"{error.filename}: {error.strerror}."
+    if isinstance(error, OSError) and error.strerror:
+        where = "results could not be written" if error.filename is None else error.filename
+        error = f"{where}: {error.strerror}."
     print(f"meanfield: {str(error) or type(error).__name__}", file=sys.stderr)
     return code
 

@@ -15,6 +15,7 @@ from jaxtyping import Array, Float, Key
 
 from landscapes import (
     AttentionLandscape,
+    Confined,
     Neuron,
     NeuronLandscape,
     RegressionLandscape,
@@ -24,7 +25,16 @@ from landscapes import (
     saddle_ensemble,
     teach,
 )
-from particles import Ensemble, InvalidInput, gaussian, load_ensemble, sphere, uniform
+from particles import (
+    Ensemble,
+    InvalidInput,
+    gaussian,
+    load_ensemble,
+    particle_mesh,
+    placed,
+    sphere,
+    uniform,
+)
 from saddle_analysis import HessianOperator, along, displaced, smallest_eigenpair
 
 from ._config import Config, FlowConfig, LandscapeConfig, StartConfig
@@ -169,9 +179,13 @@ def build_flow(config: FlowConfig, landscape: NeuronLandscape) -> GradientFlow:
             "leave it at 'limit'."
         )
     return GradientFlow(
-        landscape,
+        Confined(landscape, config.confinement) if config.confinement else landscape,
         scheme=scheme_from(config.scheme, rtol=config.rtol, atol=config.atol),
         ratio=ratio,
+        temperature=config.temperature or None,
+        birth_death=config.birth_death or None,
+        resample_below=config.resample_below or None,
+        batch_size=config.batch_size or None,
         chunk=config.chunk or None,
     )
 
@@ -181,7 +195,14 @@ def build(config: Config) -> tuple[Problem, Ensemble, GradientFlow]:
     key_start = jax.random.split(jax.random.key(config.seed))[1]
     problem = build_landscape(landscape_key(config.seed), config.landscape)
     start = build_start(key_start, config.start, problem)
+    if config.devices != 1:
+        start = placed(start, particle_mesh(config.devices or None))
     return problem, start, build_flow(config.flow, problem.landscape)
+
+
+def run_key(seed: int) -> Key[Array, ""]:
+    """The key a run with this seed draws its noise and batches from."""
+    return jax.random.fold_in(jax.random.key(seed), 2)
 
 
 def landscape_key(seed: int) -> Key[Array, ""]:

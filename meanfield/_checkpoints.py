@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -53,18 +55,32 @@ class Checkpoints:
         return self._open().latest_step() if self.directory.exists() else None
 
     def save(self, state: FlowState, tape: Tape) -> None:
-        """Write the state and the records; replaces nothing until it is whole."""
+        """Write the state and the records; replaces nothing until it is whole.
+
+        Raises:
+            OSError: the disk is full, or the directory cannot be written any more.
+        """
         import orbax.checkpoint as ocp
 
         step = int(jnp.max(state.step))
         if self._open().latest_step() == step:
             return
+        logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # orbax's threads say it all again
+        try:
+            self._save(ocp, step, state, tape)
+        except Exception as error:  # orbax has errors of its own for whatever the disk says
+            raise OSError(
+                f"the checkpoint of step {step} could not be written to {self.directory}: "
+                f"{_reason(error)}"
+            ) from error
+
+    def _save(self, ocp: Any, step: int, state: FlowState, tape: Tape) -> None:
         self._open().save(
             step,
             args=ocp.args.Composite(
-                form=ocp.args.JsonSave(_form(state)),  # pyright: ignore[reportCallIssue]
-                state=ocp.args.StandardSave(_named(state)),  # pyright: ignore[reportCallIssue]
-                tape=ocp.args.StandardSave(tape.to_arrays()),  # pyright: ignore[reportCallIssue]
+                form=ocp.args.JsonSave(_form(state)),
+                state=ocp.args.StandardSave(_named(state)),
+                tape=ocp.args.StandardSave(tape.to_arrays()),
             ),
         )
 
@@ -113,6 +129,14 @@ class Checkpoints:
             )
             self._manager = ocp.CheckpointManager(self.directory.absolute(), options=options)
         return self._manager
+
+
+def _reason(error: Exception) -> str:
+    """What the operating system said, in an error that quotes it at length."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    quoted = re.search(r"([^:]+) \[os_error_code", str(error))
+    return quoted[1].strip() if quoted else str(error).partition("\n")[0] or type(error).__name__
 
 
 def _form(state: FlowState) -> dict[str, str]:

@@ -85,6 +85,16 @@ class FlowConfig:
     """Absolute tolerance per step (adaptive)."""
     chunk: int = 0
     """Particles in memory at once; 0 chooses."""
+    temperature: float = 0.0
+    """τ of entropic noise (mean-field Langevin dynamics); 0 for none."""
+    confinement: float = 0.0
+    """λ of the weight decay ½λ‖θ‖² added to the landscape."""
+    birth_death: float = 0.0
+    """Rate α of birth and death (Wasserstein–Fisher–Rao); 0 for none."""
+    resample_below: float = 0.0
+    """Share of N below which the effective number of particles calls for resampling; 0: never."""
+    batch_size: int = 0
+    """Fresh prompts per step (stochastic gradient descent); 0 for the full landscape."""
 
 
 @dataclass(frozen=True)
@@ -107,6 +117,8 @@ class Config:
     """Of every random draw."""
     float64: bool = True
     """Double precision."""
+    devices: int = 1
+    """Devices to split the particles over; 0 takes all."""
     landscape: LandscapeConfig = field(default_factory=LandscapeConfig)
     start: StartConfig = field(default_factory=StartConfig)
     flow: FlowConfig = field(default_factory=FlowConfig)

@@ -24,7 +24,7 @@ class Exponent:
         amplitude: the constant in front.
         error: standard error of the exponent.
         seeds: what the error rests on.
-        used: the sizes whose mean is distinguishable from zero, which the fit rests on.
+        used: the abscissae whose mean is distinguishable from zero, which the fit rests on.
         statement: the same in a sentence.
     """
 
@@ -34,7 +34,7 @@ class Exponent:
     amplitude: float
     error: float
     seeds: int
-    used: tuple[int, ...]
+    used: tuple[float, ...]
     statement: str
 
     def contains(self, theory: float) -> bool:
@@ -80,7 +80,7 @@ def fit_exponent(
     if resolved.any():  # one sign only: the one of the best resolved size
         best = int(np.argmax(np.where(resolved, np.abs(mean) / np.maximum(error, 1e-300), 0)))
         resolved &= np.sign(mean) == np.sign(mean[best])
-    used = tuple(round(float(n)) for n in sizes[resolved])
+    used = tuple(float(n) for n in sizes[resolved])
     if len(used) < FEWEST:
         return Exponent(
             *[math.nan] * 5,
@@ -111,7 +111,8 @@ def fit_exponent(
         deviation,
         seeds,
         used,
-        f"exponent {value:.3f} ± {half:.3f} (95 %, {seeds} seeds, N = {used[0]} to {used[-1]})",
+        f"exponent {value:.3f} ± {half:.3f} (95 %, {seeds} seeds, over {used[0]:.4g} to "
+        f"{used[-1]:.4g})",
     )
 
 

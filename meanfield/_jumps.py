@@ -6,7 +6,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
-from particles import Ensemble
+from landscapes import Landscape
+from particles import Ensemble, entropy
 
 
 def diffused(
@@ -38,3 +39,31 @@ def resampled(key: Key[Array, ""], ensemble: Ensemble, below: Float[Array, ""] |
     redrawn = redrawn.with_weights(jnp.full_like(ensemble.weights, 1 / size))
     few = ensemble.effective_size < below * size
     return jax.tree.map(lambda new, old: jnp.where(few, new, old), redrawn, ensemble)
+
+
+def free_energy(
+    landscape: Landscape, ensemble: Ensemble, temperature: float, *, neighbours: int = 4
+) -> float:
+    """L(μ) + τ ∫ log μ dμ, which Langevin dynamics at temperature τ descends.
+
+    Args:
+        landscape: gives L.
+        ensemble: N particles of equal weight; `entropy` explains the estimate and its errors.
+        temperature: τ.
+        neighbours: of the entropy's estimate.
+
+    Raises:
+        InvalidInput: as `entropy`.
+
+    Example:
+        >>> import jax
+        >>> from landscapes import Confined, Neuron, RegressionLandscape
+        >>> from particles import gaussian
+        >>> zero = RegressionLandscape(jnp.zeros((1, 1)), jnp.zeros((1, 1)), "relu")
+        >>> landscape = Confined(zero, 1.0)  # with no data, ½‖θ‖² alone: N(0, τ) minimises
+        >>> draw = lambda s: gaussian(jax.random.key(0), 2000, landscape.particle, scale=s)
+        >>> free_energy(landscape, draw(0.5), 0.25) < free_energy(landscape, draw(0.7), 0.25)
+        True
+    """
+    value = float(landscape.value(ensemble))
+    return value - temperature * entropy(ensemble, neighbours=neighbours)

@@ -14,8 +14,9 @@ class Outcome(enum.Enum):
     NON_FINITE = "met a non-finite number; the state before that step is kept"
     UNSTABLE = "lost less energy than it dissipated, so the step is too large"
     STEP_VANISHED = "needed a step below the resolution of time"
+    UNSAVED = "could not write a checkpoint"
 
     @property
     def failed(self) -> bool:
-        """Whether the numbers after the stop cannot be trusted."""
-        return self in (Outcome.NON_FINITE, Outcome.UNSTABLE, Outcome.STEP_VANISHED)
+        """Whether an error ended the run; what was good up to there is kept."""
+        return self not in (Outcome.HORIZON, Outcome.STOPPED, Outcome.INTERRUPTED)

@@ -70,7 +70,15 @@ class Report:
 
     def trajectory(self, dataset: xarray.Dataset) -> None:
         """Write `trajectory.nc`."""
-        dataset.to_netcdf(self.out / "trajectory.nc", engine="h5netcdf")
+        self.dataset("trajectory", dataset)
+
+    def dataset(self, name: str, dataset: xarray.Dataset) -> None:
+        """Write the data behind a figure to `{name}.nc`, whole or not at all."""
+        # By way of memory: the format's own writer does not survive a full disk.
+        content: Any = dataset.to_netcdf(engine="h5netcdf")
+        partial = self.out / f"{name}.nc.partial"
+        partial.write_bytes(content)
+        partial.replace(self.out / f"{name}.nc")
 
     def finish(self) -> None:
         """Write `report.md`."""

@@ -13,6 +13,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import NamedSharding, PartitionSpec
 from jaxtyping import Array, Key, PyTree
 
 from particles import Ensemble, InvalidInput, require_finite, to_host
@@ -155,7 +156,7 @@ def simulate(
                 time = float(jnp.max(state.time))
                 bar.update(time, f"t = {time:.4g}, {recorder.note}")
                 if outcome is None and checkpoints is not None and checkpoints.due(state):
-                    checkpoints.save(state, tape)
+                    outcome = recorder.save(checkpoints, state)
                 if outcome is None and anywhere(interrupts.seen):
                     outcome = Outcome.INTERRUPTED
             if outcome is not None:
@@ -170,7 +171,7 @@ def simulate(
                 break
     outcome = Outcome.HORIZON if outcome is None else outcome
     if checkpoints is not None and not outcome.failed:
-        checkpoints.save(state, tape)
+        outcome = recorder.save(checkpoints, state) or outcome
     if outcome is Outcome.INTERRUPTED or (outcome.failed and not batch):
         recorder.write(state, plan[:1])  # the records reach up to where the run did
     return _finish(flow, first, state, recorder, outcome, throw)
@@ -194,11 +195,24 @@ def _first_state(
             key = jax.random.split(key, jax.tree.leaves(start)[0].shape[0])
         state = jax.vmap(lambda e, k: flow.start(e, dt, fast, k))(start, key)
     else:
-        state = flow.start(start, dt, fast, key)
+        state = _everywhere(flow.start(start, dt, fast, key))
         # With a projection the start lies on an invariant set on purpose.
         for concern in flow.landscape.concerns(start) if flow.projection is None else ():
             warnings.warn(concern, stacklevel=3)
     return state
+
+
+def _everywhere(state: FlowState) -> FlowState:
+    """What is not split over the ensemble's mesh, on every device of it."""
+    mesh = state.ensemble.mesh
+    if mesh is None:
+        return state
+
+    def put(leaf: Array) -> Array:
+        split = len(leaf.sharding.device_set) == mesh.size > 1
+        return leaf if split else jax.device_put(leaf, NamedSharding(mesh, PartitionSpec()))
+
+    return jax.tree.map(put, state)
 
 
 def _continued(
@@ -324,7 +338,9 @@ def _finish(
 ) -> Run:
     lost = np.flatnonzero(~np.atleast_1d(np.asarray(state.finite)))
     message = f"the run {outcome.value} at t = {float(jnp.max(state.time)):.6g}."
-    if outcome.failed:
+    if outcome is Outcome.UNSAVED:
+        message = f"{message[:-1]}: {recorder.trouble}."
+    elif outcome.failed:
         message = explain_failure(flow, first, state, outcome, recorder.batch)
     elif lost.size:
         message += f" Seeds {lost.tolist()} failed and stopped earlier."
@@ -342,6 +358,7 @@ class _Recorder:
 
     def __init__(self, flow: GradientFlow, plan: Sequence[Track], tape: Tape, batch: bool):
         self.flow, self.plan, self.tape, self.batch = flow, plan, tape, batch
+        self.trouble = ""  # what kept a checkpoint from being written
         rows = tape.rows.get(plan[0].name, [])
         self.latest: dict[str, np.ndarray] = rows[-1][1] if rows else {}
 
@@ -351,6 +368,15 @@ class _Recorder:
         seen = np.atleast_1d(self.latest.get("loss", np.nan))
         seen = seen[np.isfinite(seen)]
         return f"loss {seen.mean():.4g}" if seen.size else ""
+
+    def save(self, checkpoints: Checkpoints, state: FlowState) -> Outcome | None:
+        """Write a checkpoint; a disk that refuses it ends the run, not what it has found."""
+        try:
+            checkpoints.save(state, self.tape)
+        except OSError as error:
+            self.trouble = str(error)
+            return Outcome.UNSAVED
+        return None
 
     def write(self, state: FlowState, due: Sequence[Track]) -> tuple[FlowState, Outcome | None]:
         """Write what is due; gives up seeds whose numbers cannot be trusted, at last the run."""

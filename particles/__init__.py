@@ -1,8 +1,10 @@
 """The measure: weighted ensembles of particles, starting measures, streaming sums, storage."""
 
 from ._ensemble import Ensemble as Ensemble
+from ._entropy import entropy as entropy
 from ._errors import InvalidInput as InvalidInput
 from ._placement import drawn_on as drawn_on
+from ._placement import gathered as gathered
 from ._placement import particle_mesh as particle_mesh
 from ._placement import placed as placed
 from ._placement import to_host as to_host

@@ -91,6 +91,14 @@ def drawn_on(mesh: Mesh, draw: Callable[[], Ensemble]) -> Ensemble:
     return jax.jit(lambda: placed(draw(), mesh))()
 
 
+def gathered(ensemble: Ensemble) -> Ensemble:
+    """The ensemble as plain arrays on this host; with several hosts, to be called on all."""
+    whole = type(ensemble)(to_host(ensemble.particles))
+    if ensemble.weights is None:
+        return whole
+    return whole.with_weights(jax.numpy.asarray(to_host(ensemble.weights)))
+
+
 def split(tree: PyTree, mesh: Mesh) -> PyTree:
     """Leaves with a leading particle axis, split over a mesh.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,19 +16,23 @@ import xarray
 
 from landscapes import (
     AttentionLandscape,
+    NeuronLandscape,
     benign_threshold,
     feature_loadings,
     feature_spectrum,
     saddle_level,
     saddle_levels,
 )
-from particles import Ensemble, InvalidInput, save_ensemble
+from particles import Ensemble, InvalidInput, gathered, save_ensemble
 
 from .. import plots
-from .._build import build
+from .._build import build, run_key
 from .._checkpoints import Checkpoints
 from .._claims import Claim
 from .._config import Config, load_config
+from .._flow import GradientFlow
+from .._hosts import join, speaks
+from .._jumps import free_energy
 from .._outcome import Outcome
 from .._report import Report
 from .._run import FlowFailed, Run, simulate
@@ -55,6 +60,10 @@ class Simulate(Common):
     """Overrides the config's flow.horizon."""
     dt: Annotated[float | None, tyro.conf.arg(metavar="FLOAT", help_behavior_hint="")] = None
     """Overrides the config's flow.dt."""
+    devices: Annotated[int | None, tyro.conf.arg(metavar="INT", help_behavior_hint="")] = None
+    """Devices to split the particles over, 0 for all; may change when resuming."""
+    distributed: str = ""
+    """Join other hosts: 'auto' under SLURM, else ADDRESS:PORT/COUNT/INDEX; needs --out."""
     resume: Folder = None
     """Go on with the earlier run in this folder, perhaps to a later --horizon."""
 
@@ -62,6 +71,10 @@ class Simulate(Common):
         """Run the flow; see `meanfield simulate --help`."""
         config = self.settled()
         jax.config.update("jax_enable_x64", config.float64)
+        if self.distributed:
+            if self.out is None and self.resume is None:
+                raise InvalidInput("out is missing; all hosts of a run need the same --out.")
+            join(self.distributed)
         out = self.resume if self.resume is not None else self.folder("simulate")
         checkpoints = Checkpoints(out / "checkpoints", config.record.checkpoint_steps)
         if self.resume is None and checkpoints.latest() is not None:
@@ -70,7 +83,9 @@ class Simulate(Common):
                 "choose another folder."
             )
         problem, start, flow = build(config)
-        report = Report(out, "A Wasserstein gradient flow", config)
+        # One host writes results; checkpoints are written by all, each its own particles.
+        written = out if speaks() else Path(tempfile.mkdtemp())
+        report = Report(written, "A Wasserstein gradient flow", config)
         horizon = config.flow.horizon
         failure = None
         concerns = constructed if config.start.kind == "saddle" else contextlib.nullcontext
@@ -81,6 +96,7 @@ class Simulate(Common):
                     start,
                     horizon=horizon,
                     dt=config.flow.dt,
+                    key=run_key(config.seed) if flow.random else None,
                     record=every(config.record.every) if config.record.every else None,
                     snapshots=at(0.0, *config.record.snapshots, horizon),
                     checkpoints=checkpoints,
@@ -90,17 +106,16 @@ class Simulate(Common):
                 )
         except FlowFailed as error:
             run, failure = error.run, error
-        report.trajectory(run.trajectory)
-        save_ensemble(out / "ensemble.npz", run.ensemble)
-        report.text(run.message[0].upper() + run.message[1:])
-        report.summary |= {"outcome": run.outcome.name, "message": run.message}
-        describe(problem.landscape, start, run, report)
-        report.finish()
+        try:
+            write(problem.landscape, flow, start, run, report)
+        except OSError as error:  # the same full disk, perhaps: what failed first is what to say
+            failure = failure or error
         if failure is not None:
             raise failure
         if run.outcome is Outcome.INTERRUPTED:
             self.say(f"{run.message} Go on with: meanfield simulate --resume {out}")
-        self.show(report, "simulate")
+        if speaks():
+            self.show(report, "simulate")
         return 0
 
     def settled(self) -> Config:
@@ -114,7 +129,7 @@ class Simulate(Common):
                 if (value := getattr(self, name)) is not None:
                     raise InvalidInput(
                         f"{name} is {value}, but --resume goes on with its folder and config; only "
-                        "--horizon can change."
+                        "--horizon and --devices can change."
                     )
             config = load_config(self.resume / "config.toml")
         else:
@@ -133,13 +148,32 @@ class Simulate(Common):
             for part, options in parts.items()
         }
         seed = config.seed if self.seed is None else self.seed
-        return dataclasses.replace(config, seed=seed, **changed)
+        devices = config.devices if self.devices is None else self.devices
+        return dataclasses.replace(config, seed=seed, devices=devices, **changed)
 
 
-def describe(landscape: Any, start: Ensemble, run: Run, report: Report) -> None:
-    """Claims, figures and a table that suit the landscape."""
+def write(
+    landscape: NeuronLandscape, flow: GradientFlow, start: Ensemble, run: Run, report: Report
+) -> None:
+    """The trajectory, the last ensemble, and the report on them."""
+    report.trajectory(run.trajectory)
+    start, end = gathered(start), gathered(run.ensemble)
+    save_ensemble(report.out / "ensemble.npz", end)
+    report.text(run.message[0].upper() + run.message[1:])
+    report.summary |= {"outcome": run.outcome.name, "message": run.message}
+    describe(landscape, flow, start, end, run, report)
+    report.finish()
+
+
+def describe(
+    landscape: Any, flow: GradientFlow, start: Ensemble, end: Ensemble, run: Run, report: Report
+) -> None:
+    """Claims, figures and a table that suit the landscape and the flow."""
     trajectory = run.trajectory
-    energy_claims(trajectory, report)
+    if flow.temperature is not None:
+        free_energy_claim(flow, start, end, report)
+    if not flow.random:
+        energy_claims(trajectory, report)
     levels: dict[str, float] = {}
     panels = []
     if isinstance(landscape, AttentionLandscape):
@@ -147,7 +181,8 @@ def describe(landscape: Any, start: Ensemble, run: Run, report: Report) -> None:
         eigenvalues = eigenvalues[eigenvalues > 0]
         levels = drawn_levels(eigenvalues, float(trajectory["loss"][0]))
         panels.append(lambda ax: plots.plot_learned(ax, trajectory, eigenvalues.tolist()))
-        if float(landscape.inverse_context) == 0 and run.state.fast is None:
+        plain = flow.landscape is landscape  # not confined
+        if plain and float(landscape.inverse_context) == 0 and run.state.fast is None:
             attention_claims(landscape, eigenvalues, run, report)
         feature_table(landscape, eigenvalues, trajectory, report)
     report.figure(
@@ -164,7 +199,7 @@ def describe(landscape: Any, start: Ensemble, run: Run, report: Report) -> None:
     report.figure(
         "particles",
         "The particles at the start and at the end, in the principal coordinates of each part.",
-        *plots.particle_panels(start, run.ensemble),
+        *plots.particle_panels(start, end),
     )
 
 
@@ -179,6 +214,23 @@ def energy_claims(trajectory: xarray.Dataset, report: Report) -> None:
             0.0,
             imbalance,
             absolute=0.01,
+        )
+    )
+
+
+def free_energy_claim(flow: GradientFlow, start: Ensemble, end: Ensemble, report: Report) -> None:
+    """Langevin dynamics descends L − τ · entropy."""
+    temperature = float(flow.temperature)  # pyright: ignore[reportArgumentType]
+    if any(e.weights is not None or e.size < 100 for e in (start, end)):
+        report.text("The free energy is not estimated: that takes 100 particles of equal weight.")
+        return
+    before, after = (free_energy(flow.landscape, e, temperature) for e in (start, end))
+    report.claim(
+        Claim.below(
+            "the free energy L − τ · entropy falls",
+            "theory 1; mean-field Langevin dynamics",
+            bound=before,
+            measured=after,
         )
     )
 
