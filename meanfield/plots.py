@@ -21,6 +21,10 @@ from ._plots_convergence import plot_distances as plot_distances
 from ._plots_convergence import plot_errors as plot_errors
 from ._plots_convergence import plot_exponents as plot_exponents
 from ._plots_convergence import plot_fan as plot_fan
+from ._plots_linear_attention import plot_alignment as plot_alignment
+from ._plots_linear_attention import plot_courses as plot_courses
+from ._plots_linear_attention import plot_distance_table as plot_distance_table
+from ._plots_linear_attention import plot_power_laws as plot_power_laws
 from ._plots_saddles import plot_density as plot_density
 from ._plots_saddles import plot_escape_scaling as plot_escape_scaling
 from ._plots_saddles import plot_escape_times as plot_escape_times

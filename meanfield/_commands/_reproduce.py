@@ -14,9 +14,21 @@ from ._common import Common
 from ._reproduce_hcl23 import reproduce_hcl23_balanced
 from ._reproduce_hcl23_imbalanced import reproduce_hcl23_imbalanced
 from ._reproduce_ks24 import reproduce_ks24
+from ._reproduce_mt25 import reproduce_mt25
 from ._reproduce_yks25 import reproduce_yks25
+from ._reproduce_zsls25_merged import reproduce_zsls25_merged
+from ._reproduce_zsls25_separate import reproduce_zsls25_separate
 
-Name = Literal["ks24", "yks25", "hcl23-balanced", "hcl23-imbalanced", "all"]
+Name = Literal[
+    "ks24",
+    "yks25",
+    "zsls25-merged",
+    "zsls25-separate",
+    "mt25",
+    "hcl23-balanced",
+    "hcl23-imbalanced",
+    "all",
+]
 RECIPES: dict[str, tuple[str, Callable[[Reproduce, Report], None]]] = {}
 
 
@@ -58,6 +70,9 @@ class Reproduce(Common):
 RECIPES |= {
     "ks24": ("the attention landscape: levels, saddles, escape, timescales", reproduce_ks24),
     "yks25": ("Hessian-guided perturbation against the others", reproduce_yks25),
+    "zsls25-merged": ("linear attention, merged key and query", reproduce_zsls25_merged),
+    "zsls25-separate": ("linear attention, separate key and query", reproduce_zsls25_separate),
+    "mt25": ("linear attention, exact dynamics of one head", reproduce_mt25),
     "hcl23-balanced": ("softmax attention, balanced features", reproduce_hcl23_balanced),
     "hcl23-imbalanced": ("softmax attention, one dominant feature", reproduce_hcl23_imbalanced),
 }
