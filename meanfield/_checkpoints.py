@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -65,10 +66,12 @@ class Checkpoints:
         step = int(jnp.max(state.step))
         if self._open().latest_step() == step:
             return
-        logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # orbax's threads say it all again
+        for name in ("absl", "asyncio"):  # where orbax says it all again
+            logging.getLogger(name).setLevel(logging.CRITICAL)
         try:
             self._save(ocp, step, state, tape)
         except Exception as error:  # orbax has errors of its own for whatever the disk says
+            sys.unraisablehook = lambda _: None  # its threads are still falling over
             raise OSError(
                 f"the checkpoint of step {step} could not be written to {self.directory}: "
                 f"{_reason(error)}"

@@ -57,8 +57,8 @@ def fit_exponent(
 
     The correction c/N takes up what is left of the next order at the smallest sizes, which would
     bend a straight line. Points are weighted by their errors; the interval is that of a jackknife
-    over seeds, with Student's t. Sizes whose mean lies within two standard errors of zero are left
-    out and named; with fewer than four left there is no fit.
+    over seeds, with Student's t. Sizes whose mean lies within two standard errors of zero, with
+    seeds of either sign, are left out and named; with fewer than four left there is no fit.
 
     Args:
         sizes: N, increasing.
@@ -76,7 +76,8 @@ def fit_exponent(
     seeds = samples.shape[0]
     mean = samples.mean(axis=0)
     error = samples.std(axis=0, ddof=1) / math.sqrt(seeds)
-    resolved = np.isfinite(mean) & (np.abs(mean) > RESOLVED * error)
+    signed = (samples > 0).all(axis=0) | (samples < 0).all(axis=0)  # such as squares: never zero
+    resolved = np.isfinite(mean) & (signed | (np.abs(mean) > RESOLVED * error))
     if resolved.any():  # one sign only: the one of the best resolved size
         best = int(np.argmax(np.where(resolved, np.abs(mean) / np.maximum(error, 1e-300), 0)))
         resolved &= np.sign(mean) == np.sign(mean[best])

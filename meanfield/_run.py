@@ -208,9 +208,10 @@ def _everywhere(state: FlowState) -> FlowState:
     if mesh is None:
         return state
 
-    def put(leaf: Array) -> Array:
-        split = len(leaf.sharding.device_set) == mesh.size > 1
-        return leaf if split else jax.device_put(leaf, NamedSharding(mesh, PartitionSpec()))
+    def put(leaf: Any) -> Any:
+        if isinstance(leaf, Array) and len(leaf.sharding.device_set) < mesh.size:
+            return jax.device_put(leaf, NamedSharding(mesh, PartitionSpec()))
+        return leaf
 
     return jax.tree.map(put, state)
 

@@ -66,7 +66,9 @@ def placed(ensemble: Ensemble, mesh: Mesh) -> Ensemble:
         >>> float(mu.mean(lambda p: p))
         1.5
     """
-    return type(ensemble)(ensemble.particles, ensemble.weights, mesh=mesh)
+    there = type(ensemble)(ensemble.particles, mesh=mesh)
+    # Weights travel as they are: to normalise them again would change their last bits.
+    return there if ensemble.weights is None else there.with_weights(split(ensemble.weights, mesh))
 
 
 def drawn_on(mesh: Mesh, draw: Callable[[], Ensemble]) -> Ensemble:

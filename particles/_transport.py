@@ -245,7 +245,9 @@ def _divergence(
 
 
 @jax.jit
-def _plan(x: Array, y: Array, a: Array, b: Array, epsilon: float | None) -> tuple[Array, Array]:
+def _plan(
+    x: Array, y: Array, a: Array, b: Array, epsilon: Array | float | None
+) -> tuple[Array, Array]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         from ott.geometry.pointcloud import PointCloud

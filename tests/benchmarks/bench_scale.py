@@ -1,0 +1,87 @@
+"""Flow steps from a thousand to ten million particles: cost per particle, and memory; devices.
+
+Run with `make bench`. Each size runs in a process of its own, so that its peak memory is its own.
+"""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+RUN = """
+import json, sys, time
+import jax, jax.numpy as jnp
+from landscapes import AttentionLandscape, neuron_start
+from meanfield import GradientFlow, simulate
+from particles import drawn_on, particle_mesh, placed
+
+size, steps, samples, devices = map(int, sys.argv[1:])
+jax.config.update("jax_num_cpu_devices", devices)
+x = jax.random.normal(jax.random.key(1), (samples, 20))
+landscape = AttentionLandscape(x, jnp.tanh(x[:, :5]), ridge=1e-2)
+flow = GradientFlow(landscape, scheme="euler")
+
+def peak(anew=False):  # bytes in memory at most, since asked anew; counted by Linux alone
+    if anew:
+        open("/proc/self/clear_refs", "w").write("5")
+    lines = open("/proc/self/status").read().splitlines()
+    return 1024 * next(int(l.split()[1]) for l in lines if l.startswith("VmHWM"))
+
+def start(size):
+    draw = lambda: neuron_start(jax.random.key(0), landscape, size)
+    return drawn_on(particle_mesh(devices), draw) if devices > 1 else jax.jit(draw)()
+
+def run(ensemble, count, key=None):
+    never = lambda start, end: [start]
+    options = dict(horizon=count * 1e-3, dt=1e-3, record=never, keep_start=False)
+    begin = time.perf_counter()
+    jax.block_until_ready(simulate(flow, ensemble, **options).state)
+    return time.perf_counter() - begin
+
+run(start(2000), 2)  # libraries, compiler and threads are in memory now
+before, ensemble = peak(), jax.block_until_ready(start(size))
+own = sum(leaf.nbytes for leaf in jax.tree.leaves(ensemble))
+peak(anew=True)  # drawing takes memory too; what counts is the flow
+few = run(ensemble, 1)  # compiles, and looks once
+beyond = peak() - before - 2 * own
+del ensemble
+many = run(start(size), 1 + steps)
+print(json.dumps({"seconds": (many - few) / steps, "bytes": own, "beyond": beyond}))
+"""
+
+
+def flow_step(size: int, steps: int, samples: int = 1024, devices: int = 1) -> dict:
+    """Seconds per step, and bytes beyond the ensemble and its velocity."""
+    asked = [sys.executable, "-c", RUN, *map(str, (size, steps, samples, devices))]
+    return json.loads(subprocess.check_output(asked, text=True, timeout=1800))
+
+
+@pytest.mark.parametrize("largest", [10_000_000])
+def test_steps_against_size(benchmark, capsys, largest):
+    counts = {1_000: 4000, 10_000: 400, 100_000: 40, 1_000_000: 4, largest: 2}
+    found = {size: flow_step(size, steps) for size, steps in counts.items() if size < largest}
+    found[largest] = benchmark.pedantic(flow_step, args=(largest, counts[largest]), rounds=1)
+    cost = {size: one["seconds"] / size for size, one in found.items()}
+    assert found[largest]["beyond"] < 1e9
+    with capsys.disabled():
+        print("\n       N   steps/s   ns per particle and step   MB beyond")
+        for size, one in found.items():
+            print(
+                f"{size:>10,} {1 / one['seconds']:9.3g} {1e9 * cost[size]:12.0f} "
+                f"{one['beyond'] / 1e6:20.0f}"
+            )
+        print(f"cost at 1e7 over cost at 1e5: {cost[largest] / cost[100_000]:.2f} (at most 1.3)")
+
+
+@pytest.mark.parametrize("devices", [2])
+def test_weak_scaling(benchmark, capsys, devices):
+    """Twice the particles on twice the devices; on shared cores the ideal ratio is not one."""
+    one = flow_step(100_000, 10)
+    many = benchmark.pedantic(flow_step, args=(100_000 * devices, 10, 1024, devices), rounds=1)
+    ratio = many["seconds"] / one["seconds"]
+    with capsys.disabled():
+        print(
+            f"\n{devices} devices with {devices} times the particles take {ratio:.2f} times as "
+            f"long (1 if each had its own cores; {devices} where they share one device's cores)"
+        )

@@ -1,0 +1,135 @@
+"""The N → ∞ study against a flow solved in closed form, and against what it must notice."""
+
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from commands import meanfield
+from flow_cases import Springs
+from helpers import attention
+
+from landscapes import neuron_start
+from meanfield import GradientFlow, convergence_study, fit_exponent
+from particles import Ensemble, InvalidInput, gaussian
+
+KEY = jax.random.key(2)
+SIZES = [4, 8, 16, 32]
+
+
+def draw(key: jax.Array, size: int) -> Ensemble:
+    return gaussian(key, size, jax.ShapeDtypeStruct((2,), float), mean=1.0)
+
+
+@pytest.fixture(scope="module")
+def springs():
+    flow = GradientFlow(Springs(pull=0.8, spring=0.0), scheme="tsit5")
+    options = {"horizon": 1.0, "dt": 0.05, "sizes": SIZES, "seeds": 5, "times": 2}
+    return convergence_study(flow, draw, key=KEY, transport=16, **options)
+
+
+def test_every_error_is_the_one_of_the_solution(springs) -> None:
+    """L = ½α|m|²: m(t) = e^(−αt) m(0), and all particles move by what the mean moves."""
+    references = [draw(jax.random.fold_in(KEY, seed), 64).particles for seed in range(5)]
+    for size in SIZES:
+        for seed, whole in enumerate(np.asarray(references)):
+            means = whole.reshape(-1, size, 2).mean(axis=1)
+            gap = np.sum((means - whole.mean(axis=0)) ** 2, axis=1)
+            for time in (0.5, 1.0):
+                decay = np.exp(-0.8 * time)
+                losses = 0.4 * decay**2 * np.sum(means**2, axis=1)
+                expected = {
+                    "coupling": gap.mean() * (1 - decay) ** 2,
+                    "moments": gap.mean() * decay**2,
+                    # The blocks' means average to the reference's: only their spread is left.
+                    "bias": 0.4 * decay**2 * gap.mean(),
+                    "fluctuation": losses.var(ddof=1),
+                }
+                found = springs.data.sel(time=time, size=size).isel(seed=seed)
+                for name, value in expected.items():
+                    assert float(found[name]) == pytest.approx(value, rel=1e-6), name
+
+
+def test_exponents_and_data_of_the_study(springs) -> None:
+    for name, order in {"coupling": -0.5, "moments": -0.5, "bias": -1.0}.items():
+        fit = springs.exponents[name]
+        assert abs(fit.value - order) < 4 * fit.error + 1e-6
+        assert len(springs.along[name]) == 3
+    assert np.isnan(springs.along["coupling"][0].value)  # both start from the same particles
+    assert "cannot resolve" in springs.along["coupling"][0].statement
+    assert springs.data.attrs["reference"] == 64
+    assert springs.data["w2"].sel(size=16).notnull().sum() == 4
+    assert np.all(springs.data["sinkhorn"].sel(size=[4, 8, 16]) > 0)
+    assert np.all(springs.data["sliced"] > 0)
+
+
+def test_the_fit_finds_the_exponent_and_covers_it() -> None:
+    """Of 200 intervals of 95 %, drawn at random, between 180 and 200 hold the truth."""
+    rng = np.random.default_rng(0)
+    sizes, hits = 2 ** np.arange(4, 10), 0
+    for _ in range(200):
+        noise = 1 + 0.2 * rng.standard_normal((12, sizes.size))
+        fit = fit_exponent(sizes, noise * (3 / sizes**2) * (1 + 2 / sizes), power=0.5)
+        hits += fit.contains(-1.0)
+    assert 180 <= hits <= 200
+
+
+def test_a_fit_that_cannot_be_made_says_so() -> None:
+    rng = np.random.default_rng(0)
+    fit = fit_exponent(np.array([4, 8, 16, 32]), rng.standard_normal((6, 4)))
+    assert np.isnan(fit.value)
+    assert "cannot resolve" in fit.statement
+    assert not fit.contains(-1.0)
+
+
+def test_a_start_without_a_limit_is_named() -> None:
+    """Zero-mean output weights and no ridge: the loss does not concentrate, and why."""
+    landscape = attention()
+    found = convergence_study(
+        GradientFlow(landscape, scheme="euler"),
+        lambda key, size: neuron_start(key, landscape, size, output_mean=0.0),
+        key=KEY,
+        horizon=0.01,
+        dt=0.01,
+        sizes=[16, 32, 64, 128],
+        reference=1024,
+        seeds=8,
+        times=1,
+        transport=0,
+    )
+    assert not found.has_limit
+    assert any("has no limit as N → ∞" in concern for concern in found.concerns)
+    assert any("does not concentrate" in concern for concern in found.concerns)
+    assert found.exponents["fluctuation"].contains(0.0)
+
+
+def test_refusals() -> None:
+    flow = GradientFlow(Springs())
+    options = {"key": KEY, "horizon": 1.0, "dt": 0.1}
+    with pytest.raises(InvalidInput, match=r"divisor of the reference size 64 .* which 5 is not"):
+        convergence_study(flow, draw, sizes=[5], reference=64, **options)
+    with pytest.raises(InvalidInput, match="seeds is 1"):
+        convergence_study(flow, draw, sizes=[4], seeds=1, **options)
+    with pytest.raises(InvalidInput, match="random steps"):
+        convergence_study(GradientFlow(Springs(), temperature=1.0), draw, sizes=[4], **options)
+
+    def weighted(key: jax.Array, size: int) -> Ensemble:
+        return Ensemble(draw(key, size).particles, jnp.arange(1.0, size + 1))
+
+    with pytest.raises(InvalidInput, match="weighted particles"):
+        convergence_study(flow, weighted, sizes=[4], **options)
+
+
+def test_the_command(tmp_path) -> None:
+    options = ["--smallest", 8, "--largest", 64, "--seeds", 4, "--samples", 32, "--horizon", 0.5]
+    run = meanfield("converge", *options, "--transport", 32, "--out", tmp_path, "--json")
+    assert run.code == 0, run.stderr
+    result = json.loads(run.stdout)
+    assert len(result["claims"]) == 5
+    assert set(result["exponents"]) >= {"coupling", "fluctuation", "bias", "moments"}
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names >= {"errors.png", "fan.png", "report.md", "trajectory.nc", "config.toml"}
+    bad = meanfield("converge", "--smallest", 9, "--largest", 8, "--out", tmp_path)
+    assert bad.code == 2
+    assert "smallest is 9 and largest is 8" in bad.sentence
