@@ -27,7 +27,7 @@ from ._schedules import log_spaced
 if TYPE_CHECKING:
     import xarray
 
-PER_DECADE = 60  # records: interpolation between them finds a crossing to better than 10⁻³
+PER_DECADE = 40  # records: interpolation between them finds a crossing to a few thousandths
 
 
 @dataclass(frozen=True)

@@ -58,9 +58,9 @@ class QueryStages(NamedTuple):
 
 def find_stages(
     times: Float[np.ndarray, " times"],
-    own: Float[np.ndarray, "times queries"],
-    others: Float[np.ndarray, "times queries tokens"],
-    losses: Float[np.ndarray, "times queries"],
+    own: Float[np.ndarray, "_ queries"],
+    others: Float[np.ndarray, "_ queries tokens"],
+    losses: Float[np.ndarray, "_ queries"],
     floors: Float[np.ndarray, " queries"] | float = 0.0,
     *,
     lead: float = 2.0,
@@ -87,7 +87,7 @@ def find_stages(
 
     Args:
         times: increasing; any spacing.
-        own: A_k along the run.
+        own: A_k along the run, one row for each time.
         others: B_km along the run; entries with m = k are not looked at.
         losses: L_k along the run.
         floors: what L_k tends to, such as `query_floor`.

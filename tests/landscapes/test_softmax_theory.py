@@ -12,6 +12,7 @@ from landscapes import (
     every_prompt,
     feature_probabilities,
     query_floor,
+    query_hessian,
     softmax_attention_landscape,
     softmax_head_start,
     starting_velocity,
@@ -116,3 +117,17 @@ def test_bad_input_is_refused_by_name() -> None:
         BalancedSoftmax(K, 0)
     with pytest.raises(InvalidInput, match=r"^features is 1"):
         BalancedSoftmax(1)
+
+
+def test_query_hessian_by_automatic_differentiation() -> None:
+    landscape, rng = softmax_attention_landscape(UNEVEN), np.random.default_rng(1)
+    logits = rng.normal(size=(K, K))
+    head = Ensemble(jnp.asarray(logits)[None])
+    attention = np.asarray(landscape.moments(head).attention[:, 0])
+    blocks = HessianOperator(landscape, head).dense().reshape(K, K, K, K)
+    for k in range(K):
+        close(blocks[k, :, k], UNEVEN[k] * query_hessian(attention[k], k))
+        for other in range(k):
+            close(blocks[k, :, other], np.zeros((K, K)))
+    with pytest.raises(InvalidInput, match=r"^query is 4"):
+        query_hessian(attention[0], 4)
