@@ -161,7 +161,7 @@ def parameter_names(ensemble: Ensemble) -> list[str]:
 
 
 def principal_directions(
-    ensemble: Ensemble, field: PyTree | None = None, count: int = 2
+    ensemble: Ensemble, field: PyTree | None = None, count: int = 2, *, name: str | None = None
 ) -> dict[str, PyTree]:
     """Unit directions of one particle along which the cloud, or a vector field, extends most.
 
@@ -173,6 +173,7 @@ def principal_directions(
         ensemble: N particles.
         field: a vector field at the particles.
         count: directions wanted; fewer where there are fewer.
+        name: to call them by; `cloud` or `field` by default.
 
     Raises:
         InvalidInput: a field that does not fit, or nothing to be found: equal particles, or a
@@ -186,15 +187,16 @@ def principal_directions(
     """
     weights = np.asarray(ensemble.probabilities, float)
     if field is None:
-        rows, name = _rows(ensemble), "cloud"
+        rows = _rows(ensemble)
         rows = rows - weights @ rows
     else:
         require_like(ensemble, "field", field)
-        rows, name = _rows(ensemble.with_particles(field)), "field"
+        rows = _rows(ensemble.with_particles(field))
     _, size, axes = np.linalg.svd(rows * np.sqrt(weights)[:, None], full_matrices=False)
     if not size[0] > 0:
         what = "field is zero" if field is not None else "ensemble has particles that are all equal"
         raise InvalidInput(f"{what}; there is no principal direction.")
+    name = ("cloud" if field is None else "field") if name is None else name
     rank = min(count, int(np.sum(size > 1e-6 * size[0])))
     signs = np.sign(axes[np.arange(rank), np.abs(axes[:rank]).argmax(axis=1)])
     return {

@@ -33,7 +33,7 @@ class OptimalityGap(NamedTuple):
         value_after: L((1 − t) μ + t δ_θ) there.
         box: lowest and highest value of every parameter.
         agreed: of the descents, how many ended at this minimum (within one per cent of the gap).
-        descents: how many there were.
+        descents: how many there were; none where the first variation is flat to round-off.
     """
 
     gap: float
@@ -55,6 +55,8 @@ class OptimalityGap(NamedTuple):
     def sentence(self) -> str:
         """What the gap means, in words."""
         found = f"Optimality gap {self.gap:.4g} ({self.agreed} of {self.descents} descents agree)"
+        if self.descents == 0:
+            found = f"Optimality gap {self.gap:.1e}: the first variation is flat to round-off"
         if self.bound:
             return (
                 f"{found}. The risk is convex in the moments, so no measure on the box searched "
@@ -142,8 +144,9 @@ def optimality_gap(
     )
     scale = float(np.max(np.abs(heights)))
     best = int(np.argmin(heights))
-    place, lowest, ends = points[best], heights[best], np.zeros(1)
-    if scale > 0:
+    place, lowest, ends = points[best], heights[best], np.zeros(0)
+    # Below that the field is round-off, and there is nothing to descend.
+    if scale > 100 * float(jnp.finfo(value.dtype).eps) * abs(float(value)):
         one = particle_from(ensemble, rows[0])
 
         def lowered(row: np.ndarray) -> tuple[float, np.ndarray]:

@@ -41,7 +41,8 @@ def loss_lines(
             random one; each is rescaled to unit L²(μ) norm.
         fast: frozen fast variables; `None` for the two-timescale limit.
         extent: how far to go both ways, or (low, high): L²(μ) distance, in units of the
-            particles; by default a fifth of the particles' own L²(μ) norm.
+            particles; by default about as far as slopes and curvatures need to change the loss by
+            as much as it is.
         points: on each line.
         chunk: particles held at once.
 
@@ -67,25 +68,28 @@ def loss_lines(
     landscape.require_fit(ensemble)
     if not fields:
         raise InvalidInput("fields is empty; name at least one direction.")
-    distance = line_grid(_default_extent(ensemble) if extent is None else extent, points)
     units = {name: unit_field(ensemble, field, name) for name, field in fields.items()}
-    grid = jnp.asarray(distance[:, None], jax.tree.leaves(ensemble.particles)[0].dtype)
-    losses, slopes, curvatures, predictions = [], [], [], []
-    for field in units.values():
-        section = DisplacementSection(ensemble, (field,))
-        losses.append(np.asarray(section_values(landscape, section, grid, fast, chunk=chunk)))
-        at = section_expansions(landscape, section, jnp.zeros_like(grid[:1]), fast, chunk=chunk)
-        value, slope, bent = (float(leaf.ravel()[0]) for leaf in at)
-        slopes.append(slope)
-        curvatures.append(bent)
-        predictions.append(value + slope * distance + 0.5 * bent * distance**2)
+    sections = [DisplacementSection(ensemble, (field,)) for field in units.values()]
+    zero = jnp.zeros((1, 1), jax.tree.leaves(ensemble.particles)[0].dtype)
+    at = [section_expansions(landscape, one, zero, fast, chunk=chunk) for one in sections]
+    value, slope, curvature = np.array([[float(leaf.ravel()[0]) for leaf in one] for one in at]).T
+    if extent is None:
+        extent = _natural_extent(ensemble, value[0], slope, curvature)
+    distance = line_grid(extent, points)
+    grid = jnp.asarray(distance[:, None], zero.dtype)
+    losses = [
+        np.asarray(section_values(landscape, one, grid, fast, chunk=chunk)) for one in sections
+    ]
+    columns = (column[:, None] for column in (value, slope, curvature))
+    constant, linear, bent = columns
+    prediction = constant + linear * distance + 0.5 * bent * distance**2
     both = ("direction", "distance")
     return xarray.Dataset(
         {
             "loss": (both, np.stack(losses), {"units": "loss"}),
-            "prediction": (both, np.stack(predictions), {"units": "loss"}),
-            "slope": ("direction", slopes, {"units": "loss / particle"}),
-            "curvature": ("direction", curvatures, {"units": "1 / time"}),
+            "prediction": (both, prediction, {"units": "loss"}),
+            "slope": ("direction", slope, {"units": "loss / particle"}),
+            "curvature": ("direction", curvature, {"units": "1 / time"}),
         },
         {
             "direction": list(units),
@@ -141,15 +145,17 @@ def loss_plane(
     landscape.require_fit(ensemble)
     if len(fields) != 2:
         raise InvalidInput(f"fields holds {list(fields)}; a plane has two directions.")
-    each = _extents(_default_extent(ensemble) if extent is None else extent)
-    first, second = (line_grid(one, points) for one in each)
     named = orthonormal_fields(ensemble, fields)
     section = DisplacementSection(ensemble, tuple(named.values()))
-    mesh = np.stack(np.meshgrid(first, second, indexing="ij"), axis=-1)
-    grid = jnp.asarray(mesh.reshape(-1, 2), jax.tree.leaves(ensemble.particles)[0].dtype)
-    loss = np.asarray(section_values(landscape, section, grid, fast, chunk=chunk))
-    at = section_expansions(landscape, section, jnp.zeros_like(grid[:1]), fast, chunk=chunk)
+    zero = jnp.zeros((1, 2), jax.tree.leaves(ensemble.particles)[0].dtype)
+    at = section_expansions(landscape, section, zero, fast, chunk=chunk)
     value, slope, bent = (np.asarray(leaf[0], float) for leaf in at)
+    if extent is None:
+        extent = _natural_extent(ensemble, float(value), slope, np.linalg.eigvalsh(bent))
+    first, second = (line_grid(one, points) for one in _extents(extent))
+    mesh = np.stack(np.meshgrid(first, second, indexing="ij"), axis=-1)
+    grid = jnp.asarray(mesh.reshape(-1, 2), zero.dtype)
+    loss = np.asarray(section_values(landscape, section, grid, fast, chunk=chunk))
     prediction = value + mesh @ slope + 0.5 * np.einsum("sti,ij,stj->st", mesh, bent, mesh)
     names = list(named)
     return xarray.Dataset(
@@ -166,8 +172,20 @@ def loss_plane(
     )
 
 
-def _default_extent(ensemble: Ensemble) -> float:
-    return 0.2 * float(ensemble.norm(ensemble.particles)) or 1.0
+def _natural_extent(
+    ensemble: Ensemble, value: float, slope: np.ndarray, curvature: np.ndarray
+) -> float:
+    """The shortest length over which slope or curvature change the loss by as much as it is.
+
+    Half as long again, and neither tiny nor large beside the particles themselves.
+    """
+    largest = 0.2 * float(ensemble.norm(ensemble.particles)) or 1.0
+    steepest, most_bent = float(np.abs(slope).max()), float(np.abs(curvature).max())
+    lengths = [
+        abs(value) / steepest if steepest > 0 else np.inf,
+        (2 * abs(value) / most_bent) ** 0.5 if most_bent > 0 else np.inf,
+    ]
+    return float(np.clip(1.5 * min(lengths), 0.02 * largest, largest))
 
 
 def _extents(extent: Extent | tuple[Extent, Extent]) -> tuple[Extent, Extent]:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import time as clock
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
+
+    from saddle_analysis import Progress as SpectralProgress
 
 PATIENCE = 2.0  # seconds before anything is shown
 PERIOD = 10.0  # seconds between lines where there is no terminal
@@ -66,3 +69,10 @@ class Progress:
     def __exit__(self, *error: object) -> None:
         if self._bar is not None and self._bar.console.is_terminal:
             self._bar.stop()
+
+
+def shown_on(bar: Progress) -> Callable[[SpectralProgress], None]:
+    """A callback for spectral computations that moves a bar."""
+    return lambda seen: bar.update(
+        seen.products, f"{seen.products} products, residual {seen.residual:.1e}"
+    )

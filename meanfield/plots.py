@@ -301,3 +301,12 @@ def plot_in_context(ax: Axes, errors: Mapping[str, InContextError]) -> None:
         title="In-context error",
     )
     ax.legend(fontsize=8)
+from ._plots_diagnose import plot_convexity as plot_convexity
+from ._plots_diagnose import plot_feature_space as plot_feature_space
+from ._plots_diagnose import plot_field as plot_field
+from ._plots_diagnose import plot_interpolation as plot_interpolation
+from ._plots_diagnose import plot_lines as plot_lines
+from ._plots_diagnose import plot_parameter_curvature as plot_parameter_curvature
+from ._plots_diagnose import plot_plane as plot_plane
+from ._plots_diagnose import plot_sample_curvature as plot_sample_curvature
+from ._plots_diagnose import plot_sampling_error as plot_sampling_error

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import scipy.sparse.linalg
+from jax.core import Tracer
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, PyTree
 
@@ -66,7 +67,8 @@ class HessianOperator(eqx.Module):
         if part not in ("full", "interaction"):
             raise InvalidInput(f"part is {part!r}; choose 'full' or 'interaction'.")
         require_finite("ensemble", ensemble.particles)
-        if ensemble.weights is not None and not bool(jnp.all(ensemble.weights > 0)):
+        positive = True if ensemble.weights is None else jnp.all(ensemble.weights > 0)
+        if not isinstance(positive, Tracer) and not bool(positive):
             raise InvalidInput(
                 "ensemble has particles of zero weight, which carry no tangent directions; drop "
                 "them before taking the Hessian."

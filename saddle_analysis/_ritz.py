@@ -4,28 +4,44 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import equinox as eqx
+import jax
+import jax.numpy as jnp
 import numpy as np
 import scipy.linalg
-from jaxtyping import PyTree
+from jaxtyping import Array, Float, PyTree
 
 from particles import Ensemble
 
 from ._operators import HessianOperator
 
 
-def projected(operator: HessianOperator, fields: Sequence[PyTree]) -> np.ndarray:
-    """⟨u_i, H u_j⟩, shape `(fields, fields)`."""
-    images = [operator.apply(field) for field in fields]
-    inner = operator.ensemble.inner
-    rows = np.array([[float(inner(u, image)) for image in images] for u in fields])
+def stacked(fields: Sequence[PyTree]) -> PyTree:
+    """Fields along a leading axis, for one compiled loop over them."""
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *fields)
+
+
+@eqx.filter_jit
+def projected(operator: HessianOperator, fields: PyTree) -> Float[Array, "fields fields"]:
+    """⟨u_i, H u_j⟩ of stacked fields, one product for each."""
+    images = jax.lax.map(operator.apply, fields)
+    rows = _inner_products(operator.ensemble, fields, images)
     return (rows + rows.T) / 2
 
 
-def gram_matrix(ensemble: Ensemble, fields: Sequence[PyTree]) -> np.ndarray:
-    """⟨u_i, u_j⟩."""
-    return np.array([[float(ensemble.inner(u, v)) for v in fields] for u in fields])
+@eqx.filter_jit
+def gram_matrix(ensemble: Ensemble, fields: PyTree) -> Float[Array, "fields fields"]:
+    """⟨u_i, u_j⟩ of stacked fields."""
+    return _inner_products(ensemble, fields, fields)
 
 
-def ritz_values(ensemble: Ensemble, fields: Sequence[PyTree], matrix: np.ndarray) -> np.ndarray:
+def ritz_values(
+    ensemble: Ensemble, fields: PyTree, matrix: Float[Array, "fields fields"]
+) -> Float[np.ndarray, " fields"]:
     """Eigenvalues of the projected operator on the span of the fields, in increasing order."""
-    return scipy.linalg.eigvalsh(matrix, gram_matrix(ensemble, fields))
+    gram = np.asarray(gram_matrix(ensemble, fields), float)
+    return scipy.linalg.eigvalsh(np.asarray(matrix, float), gram)
+
+
+def _inner_products(ensemble: Ensemble, left: PyTree, right: PyTree) -> Array:
+    return jax.lax.map(lambda u: jax.lax.map(lambda v: ensemble.inner(u, v), right), left)

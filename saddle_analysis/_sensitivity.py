@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
+import equinox as eqx
 import jax
 import numpy as np
 from jaxtyping import Array, Key, PyTree
@@ -13,7 +14,7 @@ from landscapes import Landscape, Redraw
 from particles import Ensemble, InvalidInput
 
 from ._operators import HessianOperator
-from ._ritz import projected, ritz_values
+from ._ritz import projected, ritz_values, stacked
 
 if TYPE_CHECKING:
     import xarray
@@ -67,10 +68,19 @@ def measure(
     landscape.require_fit(ensemble)
     if not fields:
         raise InvalidInput("fields is empty; give at least one vector field, such as eigenvectors.")
+    columns = stacked(fields)
+    value, norm, matrix = _seen(landscape, ensemble, columns, chunk)
+    return Seen(float(value), float(norm), ritz_values(ensemble, columns, matrix))
+
+
+@eqx.filter_jit
+def _seen(
+    landscape: Landscape, ensemble: Ensemble, fields: PyTree, chunk: int | None
+) -> tuple[Array, Array, Array]:
+    """All of it in one compiled call: draws of equal size share the compilation."""
     value, velocity = landscape.value_and_velocity(ensemble, chunk=chunk)
     operator = HessianOperator(landscape, ensemble, chunk=chunk)
-    curvatures = ritz_values(ensemble, fields, projected(operator, fields))
-    return Seen(float(value), float(ensemble.norm(velocity)), curvatures)
+    return value, ensemble.norm(velocity), projected(operator, fields)
 
 
 def sample_sensitivity(

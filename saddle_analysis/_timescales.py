@@ -17,7 +17,7 @@ from landscapes import DisplacementSection, Landscape
 from particles import Ensemble, InvalidInput
 
 from ._operators import HessianOperator
-from ._ritz import gram_matrix, projected, ritz_values
+from ._ritz import gram_matrix, projected, ritz_values, stacked
 
 if TYPE_CHECKING:
     import xarray
@@ -49,8 +49,8 @@ def timescale_sensitivity(
         chunk: particles held at once.
 
     Returns:
-        Over `ratio`: `curvature` and `index`; `limit`, the smallest curvature on the span in the
-        two-timescale limit.
+        Over `ratio`: `curvature` and `index`; `limit` and `frozen`, the smallest curvature on the
+        span in the two-timescale limit and with the fast variables frozen.
 
     Raises:
         InvalidInput: no fields, a ratio that is not positive, or no fast variables.
@@ -77,16 +77,14 @@ def timescale_sensitivity(
         raise InvalidInput(
             f"landscape is a {type(landscape).__name__}, which has no fast variables."
         )
-    limit = ritz_values(
-        ensemble, fields, projected(HessianOperator(landscape, ensemble, chunk=chunk), fields)
-    )
-    frozen = HessianOperator(landscape, ensemble, fast, chunk=chunk)
-    own = projected(frozen, fields)
+    columns = stacked(fields)
+    reduced = projected(HessianOperator(landscape, ensemble, chunk=chunk), columns)
+    own = projected(HessianOperator(landscape, ensemble, fast, chunk=chunk), columns)
     mixed, inner = (
         np.asarray(part, float)
         for part in _fast_blocks(landscape, ensemble, tuple(fields), fast, chunk)
     )
-    gram = scipy.linalg.block_diag(gram_matrix(ensemble, fields), np.eye(len(inner)))
+    gram = scipy.linalg.block_diag(gram_matrix(ensemble, columns), np.eye(len(inner)))
     rows = []
     for ratio in ratios:
         joint = np.block([[own, mixed / ratio**0.5], [mixed.T / ratio**0.5, inner / ratio]])
@@ -95,7 +93,8 @@ def timescale_sensitivity(
         {
             "curvature": ("ratio", [row[0] for row in rows], {"units": "1 / time"}),
             "index": ("ratio", [int(np.sum(row < -threshold)) for row in rows]),
-            "limit": ((), float(limit[0]), {"units": "1 / time"}),
+            "limit": ((), float(ritz_values(ensemble, columns, reduced)[0]), {"units": "1 / time"}),
+            "frozen": ((), float(ritz_values(ensemble, columns, own)[0]), {"units": "1 / time"}),
         },
         {"ratio": ("ratio", [float(ratio) for ratio in ratios])},
     )

@@ -7,19 +7,31 @@ import tomllib
 from pathlib import Path
 from typing import NamedTuple
 
+from jaxtyping import Array
+
 from landscapes import NeuronLandscape
 from particles import Ensemble, InvalidInput, load_ensemble
 
-from .._build import build_landscape, landscape_key
+from .._build import Problem, build_landscape, landscape_key
 from .._config import Config, fill, load_config
-from ._demo import Demo, prepare
+from ._demo import Demo
+from ._settings import realisable
 
 
 class Source(NamedTuple):
-    """An ensemble on its landscape."""
+    """An ensemble on its landscape.
+
+    Args:
+        landscape: the run's, or the one given.
+        ensemble: on it.
+        positions: input weights of the neurons that drawn targets are made of; `None` for data.
+        distribution: of drawn inputs.
+    """
 
     landscape: NeuronLandscape
     ensemble: Ensemble
+    positions: Array | None = None
+    distribution: str = "normal"
 
 
 def load_source(path: Path, config: Path | None, data: Path | None) -> Source:
@@ -43,16 +55,26 @@ def load_source(path: Path, config: Path | None, data: Path | None) -> Source:
             f"source {path} is an ensemble without its landscape; add --config CONFIG.toml or "
             "--data FILE.npz, or name the folder of a run."
         )
-    landscape = _landscape(settings, data)
-    return Source(landscape, load_ensemble(file, like=landscape.particle))
+    (landscape, positions), distribution = _problem(settings, data)
+    ensemble = load_ensemble(file, like=landscape.particle)
+    return Source(landscape, ensemble, positions, distribution)
 
 
-def _landscape(settings: Path | None, data: Path | None) -> NeuronLandscape:
+def _problem(settings: Path | None, data: Path | None) -> tuple[Problem, str]:
+    """Landscape and teacher, and the distribution of drawn inputs."""
     table = {} if settings is None else tomllib.loads(settings.read_text())
     if "teacher_neurons" in table:  # the demo's own options
-        return prepare(fill(Demo, table)).landscape
+        demo = fill(Demo, table)
+        setting = realisable(
+            demo.seed,
+            dim=demo.dim,
+            samples=demo.samples,
+            teacher_neurons=demo.teacher_neurons,
+            spectrum=demo.spectrum,
+        )
+        return Problem(setting.landscape, setting.positions), "normal"
     config = Config() if settings is None else load_config(settings)
     chosen = config.landscape
     if data is not None:
         chosen = dataclasses.replace(chosen, data=str(data))
-    return build_landscape(landscape_key(config.seed), chosen).landscape
+    return build_landscape(landscape_key(config.seed), chosen), chosen.distribution

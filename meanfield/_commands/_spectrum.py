@@ -2,36 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-import numpy as np
 import tyro
 
-from landscapes import (
-    AttentionLandscape,
-    feature_spectrum,
-    missing_features,
-    saddle_index,
-    saddle_level,
-)
 from particles import InvalidInput
 from saddle_analysis import (
-    CriticalityReport,
     HessianOperator,
     criticality_report,
     spectral_density,
 )
-from saddle_analysis import Progress as SpectralProgress
 
 from .. import plots
-from .._claims import Claim
-from .._progress import Progress
+from .._progress import Progress, shown_on
 from .._report import Report
-from ._common import Common
-from ._sources import Source, load_source
+from .._saddle_claims import saddle_claims
+from ._common import Common, File
+from ._sources import load_source
 
 MAX_PRODUCTS = 5000  # Hessian products for every stage of the classification
 
@@ -42,9 +31,9 @@ class Spectrum(Common):
 
     source: Annotated[Path, tyro.conf.Positional] = Path("runs/demo")
     """Folder of a run, or an .npz of named arrays."""
-    config: Path | None = None
+    config: File = None
     """The landscape's configuration, for an .npz."""
-    data: Path | None = None
+    data: File = None
     """An .npz with x and f, in place of the configuration's data."""
     count: int = 8
     """Smallest eigenpairs to report."""
@@ -75,7 +64,7 @@ class Spectrum(Common):
                 count=self.count,
                 seed=self.seed,
                 max_products=MAX_PRODUCTS,
-                progress=_shown_on(bar),
+                progress=shown_on(bar),
                 time_limit=self.time_limit,
             )
         report.text(found.sentence)
@@ -88,12 +77,13 @@ class Spectrum(Common):
             "eigenvalues": found.smallest.values.tolist(),
             "residuals": found.smallest.residuals.tolist(),
         }
-        index = _claims(source, found, report)
+        known = saddle_claims(source.landscape, source.ensemble, found)
+        report.claim(*known.claims)
         report.figure(
             "spectrum",
             "Smallest eigenvalues, each with a residual that proves it.",
             lambda ax: plots.plot_spectrum(
-                ax, found.smallest.values, threshold=found.curvature_tolerance, index=index
+                ax, found.smallest.values, threshold=found.curvature_tolerance, index=known.index
             ),
         )
         if self.probes:
@@ -104,7 +94,7 @@ class Spectrum(Common):
                     probes=self.probes,
                     steps=80,
                     seed=self.seed,
-                    progress=_shown_on(bar),
+                    progress=shown_on(bar),
                     time_limit=self.time_limit,
                 )
             report.figure(
@@ -118,38 +108,3 @@ class Spectrum(Common):
             print(found)
         self.show(report, "spectrum")
         return 0
-
-
-def _shown_on(bar: Progress) -> Callable[[SpectralProgress], None]:
-    """A callback for the spectral computations that moves a bar."""
-    return lambda seen: bar.update(
-        seen.products, f"{seen.products} products, residual {seen.residual:.1e}"
-    )
-
-
-def _claims(source: Source, found: CriticalityReport, report: Report) -> int | None:
-    """At a saddle of the attention landscape theory knows level and index; returns the index."""
-    landscape, ensemble = source.landscape, source.ensemble
-    exact = (
-        isinstance(landscape, AttentionLandscape)
-        and float(landscape.ridge) == 0
-        and float(landscape.inverse_context) == 0
-    )
-    if not exact or found.kind == "not critical":
-        return None
-    assert isinstance(landscape, AttentionLandscape)
-    eigenvalues = np.asarray(feature_spectrum(landscape))
-    missing = missing_features(landscape, ensemble)
-    index = saddle_index(eigenvalues, missing)
-    report.claim(
-        Claim.equal(
-            f"loss is the critical level of the {len(missing)} missing features",
-            "KS24; theory 2",
-            saddle_level(eigenvalues, missing),
-            found.value,
-            relative=1e-6,
-            absolute=1e-9,
-        ),
-        Claim.equal("Morse index", "theory 2", index, found.index),
-    )
-    return index

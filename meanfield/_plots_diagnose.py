@@ -1,0 +1,356 @@
+"""Figures of the landscape around an ensemble. Re-exported by `meanfield.plots`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+if TYPE_CHECKING:
+    import xarray
+    from matplotlib.axes import Axes
+
+MEASURED, THEORY, SECOND, QUIET = "#1f5fa8", "#c4501b", "#2f8f5b", "#9aa0a6"
+SERIES = (MEASURED, SECOND, "#7b4fa3", "#b08900", "#3aa6b9", "#8c564b")
+ARROWS = 15  # along each axis of a field
+
+
+def _width(row: int) -> float:
+    """Ever thinner lines: one that hides another shows it on both sides."""
+    return max(1.0, 4.5 - 1.2 * row)
+
+
+def plot_lines(ax: Axes, lines: xarray.Dataset) -> None:
+    """Loss along vector fields, each with the parabola of slope and Wasserstein Hessian.
+
+    Args:
+        ax: where to draw.
+        lines: from `landscapes.loss_lines`.
+    """
+    distance, loss = lines["distance"].values, lines["loss"].values
+    for row, name in enumerate(lines["direction"].values):
+        bent = float(lines["curvature"][row])
+        ax.plot(
+            distance,
+            loss[row],
+            color=SERIES[row % len(SERIES)],
+            lw=_width(row),
+            label=f"{name}: curvature {bent:.3g}",
+        )
+        ax.plot(distance, lines["prediction"][row], "--", color=SERIES[row % len(SERIES)], lw=1.2)
+    ax.plot([], [], "--", color="black", lw=1.2, label="dashed: parabola of slope and Hessian")
+    span = np.ptp(loss) or 1.0  # the parabolas may leave: the measured lines set the scale
+    ax.set_ylim(loss.min() - 0.15 * span, loss.max() + 0.1 * span)
+    ax.set(
+        xlabel=r"displacement, $L^2(\mu)$ distance (particle units)",
+        ylabel="loss L",
+        title="Slices through the ensemble",
+    )
+    ax.legend(fontsize=8)
+
+
+def plot_plane(ax: Axes, plane: xarray.Dataset, path: ArrayLike | None = None) -> None:
+    """Loss on a plane of two vector fields, with a trajectory drawn on it.
+
+    Args:
+        ax: where to draw.
+        plane: from `landscapes.loss_plane`.
+        path: a trajectory's coordinates in the plane, shape `(times, 2)`.
+    """
+    first, second = plane["first"].values, plane["second"].values
+    loss = plane["loss"].values
+    drawn = ax.contourf(first, second, loss.T, 24, cmap="viridis")
+    ax.contour(first, second, loss.T, 24, colors="white", linewidths=0.3, alpha=0.6)
+    ax.figure.colorbar(drawn, ax=ax, label="loss L")
+    ax.contour(first, second, plane["prediction"].values.T, 8, colors=THEORY, linewidths=0.8)
+    ax.plot([], [], color=THEORY, lw=0.8, label="contours of the quadratic prediction")
+    if path is not None:
+        path = np.asarray(path, float)
+        ax.plot(*path.T, "o-", color="white", mec="black", ms=4, lw=1.5, label="trajectory")
+    ax.plot(0, 0, "*", ms=14, color="white", mec="black", ls="none", label="the ensemble")
+    ax.set(
+        xlabel=f"{plane['first'].attrs['long_name']} (particle units)",
+        ylabel=f"{plane['second'].attrs['long_name']} (particle units)",
+        title=r"Loss on a plane in $L^2(\mu)$",
+    )
+    ax.legend(fontsize=8, framealpha=0.95)
+
+
+def plot_field(ax: Axes, field: xarray.Dataset, title: str = "First variation") -> None:
+    """Centred δL/δμ over a grid, the velocity it drives, and the particles.
+
+    Args:
+        ax: where to draw.
+        field: from `landscapes.first_variation_field`, on one direction or two.
+        title: what ensemble it is of.
+    """
+    if "second" in field.dims:
+        _field_plane(ax, field)
+        ax.set_ylabel(f"{field['second'].attrs['long_name']} (particle units)")
+    else:
+        _field_line(ax, field)
+        ax.set_ylabel(r"first variation $\delta L/\delta\mu$, centred (loss)")
+    ax.set(xlabel=f"{field['first'].attrs['long_name']} (particle units)", title=title)
+    ax.legend(fontsize=8, loc="upper right", framealpha=0.95)
+
+
+def _field_line(ax: Axes, field: xarray.Dataset) -> None:
+    ax.axhline(0, color=QUIET, lw=1, label="zero: the mean over the ensemble")
+    ax.plot(field["first"], field["first_variation"], color=MEASURED, label="on the line")
+    ax.plot(
+        field["position"][0],
+        field["particle_first_variation"],
+        ".",
+        color=THEORY,
+        ms=5,
+        alpha=0.6,
+        label="at the particles (projected on the line)",
+    )
+
+
+def _field_plane(ax: Axes, field: xarray.Dataset) -> None:
+    values = field["first_variation"].values
+    most = float(np.abs(values).max()) or 1.0
+    levels = np.linspace(-most, most, 25)
+    drawn = ax.contourf(field["first"], field["second"], values.T, levels, cmap="RdBu_r")
+    ax.figure.colorbar(
+        drawn, ax=ax, label=r"$\delta L/\delta\mu$, centred (loss); mass helps where negative"
+    )
+    step = max(1, values.shape[0] // ARROWS)
+    velocity = field["velocity"].values[:, ::step, ::step]
+    ax.quiver(
+        field["first"][::step],
+        field["second"][::step],
+        *velocity.transpose(0, 2, 1),
+        color="black",
+        alpha=0.6,
+        width=0.003,
+    )
+    ax.plot([], [], color="black", marker=r"$\rightarrow$", ls="none", ms=10, label="velocity")
+    ax.plot(
+        *field["position"].values,
+        ".",
+        color="gold",
+        mec="black",
+        mew=0.3,
+        ms=6,
+        label="particles (projected)",
+    )
+
+
+def plot_interpolation(ax: Axes, paths: xarray.Dataset, ends: tuple[str, str] = ("μ", "ν")) -> None:
+    """Loss on the way between two ensembles, with barriers above the chord.
+
+    Args:
+        ax: where to draw.
+        paths: from `landscapes.interpolate`.
+        ends: names of the two ensembles.
+    """
+    t = paths["fraction"].values
+    for row, kind in enumerate(paths["kind"].values):
+        barrier = float(paths["barrier"][row])
+        found = f"barrier {barrier:.3g}" if barrier > 0 else "no barrier"
+        colour = SERIES[row % len(SERIES)]
+        ax.plot(t, paths["loss"][row], color=colour, lw=_width(row), label=f"{kind}: {found}")
+        if barrier > 0:
+            place = float(paths["barrier_at"][row])
+            chord = float(np.interp(place, t, paths["chord"][row]))
+            ax.vlines(place, chord, chord + barrier, color=colour, lw=1, ls=":")
+    ax.plot(t, paths["chord"][0], "--", color=QUIET, label="chord between the ends")
+    if (paths["barrier"].values > 0).any():
+        ax.plot([], [], ":", color="black", lw=1, label="dotted: barrier above the chord")
+    ax.set(
+        xlabel=f"fraction t of the way from {ends[0]} to {ends[1]}",
+        ylabel="loss L",
+        title="Between two ensembles",
+    )
+    ax.legend(fontsize=8)
+
+
+def plot_convexity(ax: Axes, paths: xarray.Dataset) -> None:
+    """Measured second differences along the paths on the curvature the Hessian predicts."""
+    t = paths["fraction"].values
+    ax.axhline(0, color=QUIET, lw=1, label="below: not convex")
+    for row, kind in enumerate(paths["kind"].values):
+        colour = SERIES[row % len(SERIES)]
+        ax.plot(
+            t,
+            paths["second_difference"][row],
+            "o",
+            ms=2 + 2 * _width(row),
+            color=colour,
+            label=f"{kind}, measured",
+        )
+        ax.plot(
+            t,
+            paths["curvature"][row],
+            "--",
+            color=THEORY,
+            lw=1,
+            label="predicted: second variation along the path" if not row else None,
+        )
+    ax.set(
+        xlabel="fraction t of the way",
+        ylabel=r"$d^2L/dt^2$ (loss)",
+        title="Convexity along the paths",
+    )
+    # Curvatures of different paths differ by decades.
+    size = np.abs(paths["curvature"].values).max(axis=1)
+    if size.max() > 30 * max(size.min(), 1e-12):
+        ax.set_yscale("symlog", linthresh=float(max(size.min(), 1e-12)))
+    ax.legend(fontsize=8)
+
+
+def plot_feature_space(ax: Axes, features: xarray.Dataset, time: ArrayLike) -> None:
+    """Canonical correlations with the targets, and the distance to the nearest critical set.
+
+    Args:
+        ax: where to draw.
+        features: from `landscapes.feature_space` of the ensembles of a trajectory.
+        time: of each, in flow time.
+    """
+    import matplotlib
+
+    time, cosines = np.asarray(time, float), features["correlation"].values
+    shades = matplotlib.colormaps["viridis"](np.linspace(0.1, 0.8, cosines.shape[1]))
+    for j in range(cosines.shape[1]):
+        ax.plot(
+            time,
+            cosines[:, j],
+            "o-",
+            ms=3,
+            lw=_width(j),
+            color=shades[j],
+            label=f"canonical correlation {j + 1}",
+        )
+    if "distance" in features:
+        ax.plot(
+            time,
+            features["distance"],
+            "s--",
+            ms=3,
+            color=THEORY,
+            label=r"$L^2$ distance to the nearest critical set",
+        )
+        _name_changes(ax, time, features)
+    ax.set(
+        xlabel="flow time t",
+        ylabel=r"correlation, distance (units of $L^2$)",
+        title=r"Feature space: span($h_\mu$) and the targets",
+    )
+    ax.legend(fontsize=8)
+
+
+def _name_changes(ax: Axes, time: np.ndarray, features: xarray.Dataset) -> None:
+    """The nearest critical set, written where it changes."""
+    names, heights = features["missing"].values, features["distance"].values
+    for row in range(len(names)):
+        if row == 0 or names[row] != names[row - 1]:
+            ax.annotate(
+                f"nearest: missing {names[row]}",
+                (time[row], heights[row]),
+                xytext=(6, -3),
+                textcoords="offset points",
+                va="top",
+                fontsize=7,
+                color=THEORY,
+            )
+
+
+def plot_sample_curvature(ax: Axes, seen: xarray.Dataset, found: float) -> None:
+    """Curvature along the same vector fields on other samples, against their number.
+
+    Args:
+        ax: where to draw.
+        seen: from `saddle_analysis.sample_sensitivity`.
+        found: the smallest eigenvalue on the samples in question.
+    """
+    sizes = seen["samples"].values.astype(float)
+    count = len(seen["draw"])
+    for row, name in enumerate(seen["draw"].values):
+        values = seen["curvature"][row].values
+        shift = 1.06 ** (row - (count - 1) / 2)
+        colour = SERIES[row % len(SERIES)]
+        ax.plot(
+            np.repeat(sizes * shift, values.shape[1]), values.ravel(), ".", color=colour, alpha=0.35
+        )
+        ax.errorbar(
+            sizes * shift,
+            values.mean(axis=1),
+            values.std(axis=1, ddof=1),
+            fmt="o",
+            color=colour,
+            capsize=3,
+            label=f"{name} (mean ± s.d. of {values.shape[1]} draws)",
+        )
+    ax.axhline(0, color=QUIET, lw=1, label="zero: no descent")
+    ax.axhline(found, color=THEORY, ls="--", label="on the samples in question")
+    ax.set_xscale("log", base=2)
+    ax.set(
+        xlabel="number of samples M",
+        ylabel="smallest curvature on the span (1 / time)",
+        title="Is the curvature the landscape's?",
+    )
+    ax.margins(y=0.1)
+    ax.legend(fontsize=8)
+
+
+def plot_sampling_error(ax: Axes, seen: xarray.Dataset, name: str = "value") -> None:
+    """Spread of a quantity over draws of the samples, on the M^(−1/2) of independent ones.
+
+    Args:
+        ax: where to draw.
+        seen: from `saddle_analysis.sample_sensitivity`.
+        name: which variable.
+    """
+    sizes = seen["samples"].values.astype(float)
+    spreads = seen[name].std("replicate", ddof=1).values
+    for row, way in enumerate(seen["draw"].values):
+        ax.plot(sizes, spreads[row], "o-", color=SERIES[row % len(SERIES)], label=f"{way}")
+    plain = np.exp(np.mean(np.log(spreads[0] * np.sqrt(sizes)))) / np.sqrt(sizes)
+    ax.plot(sizes, plain, "--", color=THEORY, label=r"theory: $M^{-1/2}$, independent samples")
+    words = {"value": "loss L", "curvature": "curvature (1 / time)"}
+    ax.set_xscale("log", base=2)
+    ax.set_yscale("log")
+    ax.set(
+        xlabel="number of samples M",
+        ylabel=f"standard deviation of the {words.get(name, name)}",
+        title="Sampling error",
+    )
+    ax.legend(fontsize=8)
+
+
+def plot_parameter_curvature(
+    ax: Axes,
+    seen: xarray.Dataset,
+    label: str,
+    found: float,
+    limits: Mapping[str, float] | None = None,
+) -> None:
+    """Curvature along the same vector fields against a parameter of the landscape.
+
+    Args:
+        ax: where to draw.
+        seen: from `parameter_sensitivity` or `timescale_sensitivity`; its one axis is drawn.
+        label: of that axis.
+        found: the smallest eigenvalue of the landscape in question.
+        limits: further values to mark, by name.
+    """
+    (axis,) = seen["curvature"].dims
+    ax.axhline(0, color=QUIET, lw=1, label="zero: no descent")
+    ax.axhline(found, color=THEORY, ls="--", label="the landscape in question")
+    for (name, value), style in zip((limits or {}).items(), (":", "-."), strict=False):
+        ax.axhline(value, color="black", ls=style, lw=1, label=name)
+    ax.plot(
+        seen[axis], seen["curvature"], "o-", color=MEASURED, label="smallest curvature on the span"
+    )
+    ax.set_xscale("log")
+    ax.set(
+        xlabel=label,
+        ylabel="curvature (1 / time)",
+        title=f"Curvature against {label.split(' (')[0]}",
+    )
+    ax.margins(y=0.1)
+    ax.legend(fontsize=8)
