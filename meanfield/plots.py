@@ -21,6 +21,15 @@ from ._plots_convergence import plot_distances as plot_distances
 from ._plots_convergence import plot_errors as plot_errors
 from ._plots_convergence import plot_exponents as plot_exponents
 from ._plots_convergence import plot_fan as plot_fan
+from ._plots_diagnose import plot_convexity as plot_convexity
+from ._plots_diagnose import plot_feature_space as plot_feature_space
+from ._plots_diagnose import plot_field as plot_field
+from ._plots_diagnose import plot_interpolation as plot_interpolation
+from ._plots_diagnose import plot_lines as plot_lines
+from ._plots_diagnose import plot_parameter_curvature as plot_parameter_curvature
+from ._plots_diagnose import plot_plane as plot_plane
+from ._plots_diagnose import plot_sample_curvature as plot_sample_curvature
+from ._plots_diagnose import plot_sampling_error as plot_sampling_error
 from ._plots_linear_attention import plot_alignment as plot_alignment
 from ._plots_linear_attention import plot_courses as plot_courses
 from ._plots_linear_attention import plot_distance_table as plot_distance_table
@@ -301,12 +310,3 @@ def plot_in_context(ax: Axes, errors: Mapping[str, InContextError]) -> None:
         title="In-context error",
     )
     ax.legend(fontsize=8)
-from ._plots_diagnose import plot_convexity as plot_convexity
-from ._plots_diagnose import plot_feature_space as plot_feature_space
-from ._plots_diagnose import plot_field as plot_field
-from ._plots_diagnose import plot_interpolation as plot_interpolation
-from ._plots_diagnose import plot_lines as plot_lines
-from ._plots_diagnose import plot_parameter_curvature as plot_parameter_curvature
-from ._plots_diagnose import plot_plane as plot_plane
-from ._plots_diagnose import plot_sample_curvature as plot_sample_curvature
-from ._plots_diagnose import plot_sampling_error as plot_sampling_error
