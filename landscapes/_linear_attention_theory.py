@@ -134,7 +134,7 @@ def merged_growth(
     Example:
         >>> sigma, loss = merged_growth([0.0, 1e3], 0.25, 4, 32, start=1e-4)
         >>> loss.round(6).tolist()
-        [0.49999, 0.066667]
+        [0.499988, 0.067568]
     """
     if not (start > 0 and dim >= 1):
         raise InvalidInput(f"start is {start} and dim is {dim}; both must be positive.")
@@ -166,7 +166,7 @@ def transition_time(
 
     Example:
         >>> round(transition_time([0.6, 0.4], 32, 0, start=0.01, learned=0.5), 1)
-        277.3
+        275.7
     """
     regression_level(eigenvalues, context_length, [direction])
     square = float(_positive(eigenvalues)[direction] ** 2)

@@ -71,7 +71,7 @@ def principal_angles(
     Example:
         >>> import jax.numpy as jnp
         >>> one, other = jnp.diag(jnp.array([2.0, 1, 0])), jnp.diag(jnp.array([2.0, 0, 1]))
-        >>> principal_angles(one, other, 2).round(3).tolist()
+        >>> [round(float(angle), 3) for angle in principal_angles(one, other, 2)]
         [0.0, 1.571]
     """
     if one.shape[-2:] != other.shape[-2:] or not 1 <= rank <= min(one.shape[-2:]):

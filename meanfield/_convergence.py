@@ -39,7 +39,7 @@ Draw = Callable[[Key[Array, ""], int], Ensemble]
 ORDERS = {"coupling": -0.5, "fluctuation": -0.5, "bias": -1.0, "moments": -0.5}
 DISTANCES = {"sinkhorn": -1.0, "sliced": -0.5}
 #: A loss whose fluctuation decays more slowly, and surely more slowly than theory, has no limit.
-LEAST_DECAY = -0.25
+LEAST_DECAY = -0.35
 
 
 @dataclass(frozen=True)
@@ -151,7 +151,7 @@ def convergence_study(
     data = _dataset(rows, grid, sizes, distances)
     data.attrs |= {"horizon": horizon, "dt": dt, "reference": reference, "transport": transport}
     exponents, along = _fitted(data)
-    return Convergence(data, exponents, along, concerns + _wandering(exponents))
+    return Convergence(data, exponents, along, concerns + _wandering(data))
 
 
 def _checked(
@@ -343,13 +343,15 @@ def _fitted(data: xarray.Dataset) -> tuple[dict[str, Exponent], dict[str, list[E
     return final, along
 
 
-def _wandering(exponents: dict[str, Exponent]) -> list[str]:
+def _wandering(data: xarray.Dataset) -> list[str]:
     """A loss that does not concentrate has no limit, whatever the reason."""
-    found = exponents["fluctuation"]
+    samples = data["fluctuation"].isel(time=-1).transpose("seed", "size").values
+    # A straight line: the correction of the finer fit costs the certainty that is wanted here.
+    found = fit_exponent(data["size"].values, samples, power=0.5, correction=False)
     if not (found.value > LEAST_DECAY and found.low > ORDERS["fluctuation"]):
         return []
     return [
         "the loss does not concentrate as N grows: its standard deviation over draws goes as "
-        f"N^{found.value:.2f} (95 % up to {found.high:.2f}) where theory has N^-0.5, so no N → ∞ "
-        "limit is in sight."
+        f"N^{found.value:.2f} (95 % from {found.low:.2f} to {found.high:.2f}) where theory has "
+        "N^-0.5, so no N → ∞ limit is in sight."
     ]

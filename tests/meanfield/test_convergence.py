@@ -92,16 +92,15 @@ def test_a_start_without_a_limit_is_named() -> None:
         key=KEY,
         horizon=0.01,
         dt=0.01,
-        sizes=[16, 32, 64, 128],
-        reference=1024,
-        seeds=8,
+        sizes=[8, 32, 128, 512],
+        reference=4096,
+        seeds=12,
         times=1,
         transport=0,
     )
     assert not found.has_limit
     assert any("has no limit as N → ∞" in concern for concern in found.concerns)
     assert any("does not concentrate" in concern for concern in found.concerns)
-    assert found.exponents["fluctuation"].contains(0.0)
 
 
 def test_refusals() -> None:
