@@ -271,5 +271,11 @@ def softmax_head_start(
 
     Raises:
         InvalidInput: `size` is below one.
+
+    Example:
+        >>> import jax
+        >>> landscape = softmax_attention_landscape([0.5, 0.5])
+        >>> softmax_head_start(jax.random.key(0), landscape).particles.tolist()
+        [[[0.0, 0.0], [0.0, 0.0]]]
     """
     return gaussian(key, size, landscape.particle, scale=scale)

@@ -318,7 +318,7 @@ def descend(
         horizon=horizon,
         dt=LEARNING_RATE,
         key=None if batch is None else jax.random.key(options.seed + 2),
-        record=log_spaced(5 * LEARNING_RATE, per_decade=80),
+        record=log_spaced(5 * LEARNING_RATE, per_decade=160),
         progress=options.talks,
         label="gradient descent" if batch is None else "SGD",
     )
