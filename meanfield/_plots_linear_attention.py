@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-Curve = tuple[ArrayLike, ArrayLike]
+Curve = tuple[Any, Any]  # times and values, array-likes
 
 
 def plot_courses(
@@ -100,7 +100,7 @@ def plot_distance_table(
 
 def plot_power_laws(
     ax: Axes,
-    measured: Mapping[str, tuple[ArrayLike, ArrayLike]],
+    measured: Mapping[str, Curve],
     *,
     exponent: float,
     fitted: Mapping[str, float],

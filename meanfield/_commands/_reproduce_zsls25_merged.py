@@ -70,7 +70,7 @@ def abrupt_drop(options: Reproduce, report: Report) -> None:
             options,
             landscape,
             start,
-            horizon=2000.0,
+            horizon=800.0,
             dt=0.1,
             record=lambda unit: every(2.0 * unit),
             label=f"{heads} heads",
