@@ -19,7 +19,7 @@ from ._attention_theory import (
     feature_spectrum,
     saddle_level,
 )
-from ._base import derived
+from ._base import Landscape, derived
 from ._matrix_measures import principal_angles, rank_measures
 from ._neurons import NeuronLandscape
 from ._spans import fractions_inside, orthonormal_features, span_correlations
@@ -132,7 +132,7 @@ def feature_correlations(
 
 
 def feature_space(
-    landscape: NeuronLandscape, ensembles: Sequence[Ensemble], *, chunk: int | None = None
+    landscape: Landscape, ensembles: Sequence[Ensemble], *, chunk: int | None = None
 ) -> xarray.Dataset:
     """Feature-space measures of one ensemble after the other, such as those of a trajectory.
 

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 from jaxtyping import Array, Key
 
-from landscapes import NeuronLandscape, with_samples
+from landscapes import Landscape, NeuronLandscape, with_samples
 from particles import Ensemble, InvalidInput
 
 from ._eigen import smallest_eigenpair
@@ -31,7 +31,7 @@ class HeldOut(NamedTuple):
 
 def held_out_curvature(
     key: Key[Array, ""],
-    landscape: NeuronLandscape,
+    landscape: Landscape,
     ensemble: Ensemble,
     *,
     chunk: int | None = None,
