@@ -43,10 +43,10 @@ run(start(2000), 2)  # libraries, compiler and threads are in memory now
 before, ensemble = peak(), jax.block_until_ready(start(size))
 own = sum(leaf.nbytes for leaf in jax.tree.leaves(ensemble))
 peak(anew=True)  # drawing takes memory too; what counts is the flow
-few = run(ensemble, 1)  # compiles, and looks once
+run(ensemble, 1)  # compiles
 beyond = peak() - before - 2 * own
 del ensemble
-many = run(start(size), 1 + steps)
+few, many = (run(start(size), count) for count in (1, 1 + steps))  # both look once
 print(json.dumps({"seconds": (many - few) / steps, "bytes": own, "beyond": beyond}))
 """
 
