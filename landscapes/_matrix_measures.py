@@ -53,8 +53,8 @@ def rank_measures(matrices: Float[Array, "*batch rows columns"]) -> RankMeasures
 
 @derived
 def principal_angles(
-    one: Float[Array, "*batch rows columns"], other: Float[Array, "*batch rows columns"], rank: int
-) -> Float[Array, "*batch rank"]:
+    one: Float[Array, "... rows columns"], other: Float[Array, "... rows columns"], rank: int
+) -> Float[Array, "... angles"]:
     """Angles in radians between the spans of the top left singular vectors, in increasing order.
 
     Between successive times they tell whether a subspace is stable, against the last time how

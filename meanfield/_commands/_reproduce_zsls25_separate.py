@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import jax
@@ -305,14 +306,15 @@ def at_plateaus(
     )
 
 
-def ranks(options: Reproduce, report: Report) -> None:
+def ranks(
+    options: Reproduce, report: Report, chosen: Sequence[int] = (1, 2, 4, 8), dim: int = 8
+) -> None:
     """Loss curves at several ranks: D/r + 1 distinct plateaus."""
-    dim = 8 if options.samples >= 256 else 4
     values = np.arange(dim, 0, -1) / (dim * (dim + 1) / 2)
     levels = regression_levels(values, LENGTH)
     prompts = PopulationMoments(PromptDistribution(values, LENGTH))
     curves, measures = {}, {}
-    for rank in (r for r in (1, 2, 4, 8) if r <= dim):
+    for rank in chosen:
         landscape = SeparateAttentionLandscape(prompts, rank, heads=dim + 1)
         start = head_start(jax.random.key(options.seed), landscape, dim + 1, scale=2e-3)
         _, trajectory = follow(
