@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from landscapes import benign_threshold, neuron_start, saddle_index, saddle_level, saddle_levels
-from saddle_analysis import criticality_report
+from saddle_analysis import criticality_report, fit_lojasiewicz
 
 from .. import plots
 from .._claims import Claim
@@ -101,6 +101,20 @@ def escapes(options: Reproduce, setting: Setting, report: Report) -> None:
     )
 
 
+def improvement(run: Run) -> str:
+    """The rate of improvement near the minimum, −dL/dt ∝ L^(2θ), over the last decade of time."""
+    late = run.trajectory.sel(time=slice(run.trajectory["time"].values[-1] / 10, None))
+    pairs = zip(late["loss"].values.T, late["dissipation_rate"].values.T, strict=True)
+    exponents = np.array([fit_lojasiewicz(loss, rate, 0.0).exponent for loss, rate in pairs])
+    middle, low, high = np.median(exponents), exponents.min(), exponents.max()
+    course = f"t^−{1 / (2 * middle - 1):.2f}" if middle > 0.5 else "an exponential"
+    return (
+        f"Improvement rate near the minimum: −dL/dt ∝ L^(2θ) with local Łojasiewicz exponent θ = "
+        f"{middle:.3f} (median of {exponents.size} runs, {low:.3f} to {high:.3f}), so L falls as "
+        f"{course}."
+    )
+
+
 def random_starts(options: Reproduce, setting: Setting, report: Report) -> None:
     """Random starts with non-zero output mean: none ends at a saddle, all reach the minimum."""
     landscape = setting.landscape
@@ -123,6 +137,7 @@ def random_starts(options: Reproduce, setting: Setting, report: Report) -> None:
     distance = np.min(np.abs(loss[-1][:, None] - levels), axis=1)
     still = run.trajectory["gradient_norm"].values[-1] < 1e-3
     entered = np.any(loss < threshold, axis=0)
+    report.text(improvement(run))
     report.claim(
         Claim.equal(
             f"random starts that end at a saddle, of {options.seeds}",
