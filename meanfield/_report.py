@@ -83,6 +83,8 @@ class Report:
     def finish(self) -> None:
         """Write `report.md`."""
         held = sum(claim.holds for claim in self.claims)
+        written = sorted(path.name for path in self.out.glob("*.nc"))
+        others = " and ".join(f"`{name}`" for name in ["claims.json", *written])
         lines = [
             f"# {self.title}",
             f"{held} of {len(self.claims)} claims hold.",
@@ -91,7 +93,7 @@ class Report:
             "## How these numbers came about",
             _bullets(provenance()),
             f"Written {time.strftime('%Y-%m-%d %H:%M:%S')}. The folder also holds `config.toml` "
-            "(enough to rerun), `claims.json` and `trajectory.nc`.",
+            f"(enough to rerun), {others}.",
         ]
         (self.out / "report.md").write_text("\n\n".join(lines) + "\n", "utf-8")
 

@@ -418,7 +418,8 @@ class _Recorder:
         with np.errstate(all="ignore"):
             spent = values["dissipated"] - self.latest["dissipated"]
             scale = np.abs(before) + np.abs(after) + np.abs(values["dissipated"])
-            noise = 1e3 * np.finfo(after.dtype).eps * scale
+            rtol = self.flow.scheme.rtol  # errors that a controlled step is allowed to make
+            noise = (1e3 * np.finfo(after.dtype).eps + float(rtol or 0)) * scale
             return np.asarray(before - after < share * spent - noise)
 
 
