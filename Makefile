@@ -21,11 +21,6 @@ help: ## show this list
 demo: .venv/installed ## see the library at work: a report and figures in runs/demo
 	$(BIN)/meanfield demo --out runs/demo $(ARGS)
 
-# What one test has compiled, the other process, subprocesses and later runs need not.
-test bench: export JAX_COMPILATION_CACHE_DIR := $(CURDIR)/.jax_cache
-test bench: export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS := 0.1
-test bench: export JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES := -1
-
 test: lint types imports ## everything CI checks: lint, types, import contract, all tests
 	$(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
 
@@ -58,7 +53,7 @@ hooks: .venv/installed ## run the static checks before every git commit
 	$(BIN)/pre-commit install
 
 clean: ## remove the environment, builds and caches (runs stay)
-	rm -rf .venv build dist .jax_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis .benchmarks
+	rm -rf .venv build dist .pytest_cache .ruff_cache .import_linter_cache .hypothesis .benchmarks
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # A candidate counts only if it runs: a version manager may list interpreters that are not active.

@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import jax
 import matplotlib
@@ -38,3 +39,13 @@ def close_figures() -> Iterator[None]:
     yield
     if pyplot := sys.modules.get("matplotlib.pyplot"):
         pyplot.close("all")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def bounded_memory() -> Iterator[None]:
+    """Compiled programs of a whole suite fill gigabytes: let go of them once they do."""
+    yield
+    if (statm := Path("/proc/self/statm")).exists():  # Linux
+        resident = int(statm.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+        if resident > 3e9:
+            jax.clear_caches()
