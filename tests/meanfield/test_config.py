@@ -53,7 +53,10 @@ def test_every_key_is_optional_and_integers_are_numbers(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("sead = 1", "the unknown key sead; allowed there: ['devices', 'float64', 'flow', 'landscape', "),
+        (
+            "sead = 1",
+            "the unknown key sead; allowed there: ['devices', 'float64', 'flow', 'landscape', ",
+        ),
         ("[flow]\ndtt = 1.0", "the unknown key flow.dtt; allowed there: ['atol', 'batch_size', "),
         ("[flows]\n", "the unknown key flows; allowed there"),
         ("seed = 1.5", "seed is 1.5; it must be a whole number."),
