@@ -40,6 +40,8 @@ ORDERS = {"coupling": -0.5, "fluctuation": -0.5, "bias": -1.0, "moments": -0.5}
 DISTANCES = {"sinkhorn": -1.0, "sliced": -0.5}
 #: A loss whose fluctuation decays more slowly, and surely more slowly than theory, has no limit.
 LEAST_DECAY = -0.35
+#: Seeds whose distances are taken: they cost more than the flow.
+DISTANCE_SEEDS = 8
 
 
 @dataclass(frozen=True)
@@ -256,7 +258,7 @@ def _distances(
         return found
     for place, (size, block) in enumerate(zip(sizes, blocks, strict=True)):
         own = jax.tree.map(lambda x, n=size: x.reshape(seeds, -1, n, *x.shape[2:])[:, 0], block)
-        for seed in range(seeds):
+        for seed in range(min(seeds, DISTANCE_SEEDS)):
             bar.update(bar.end, f"distances, N = {size}, seed {seed}")
             mu = jax.tree.map(lambda x, s=seed: x[s], own)
             everyone = jax.tree.map(lambda x, s=seed: x[s], whole)
@@ -322,13 +324,22 @@ def effective_sizes(data: xarray.Dataset, measure: str) -> np.ndarray:
             return sizes
 
 
+def measured(samples: xarray.DataArray) -> tuple[np.ndarray, np.ndarray]:
+    """Values of the seeds that have any, shape `(seeds, sizes)`, and which sizes all of them have.
+
+    Distances are taken of some seeds and sizes only.
+    """
+    values = samples.transpose("seed", "size").values
+    values = values[np.isfinite(values).any(axis=1)]
+    return values, np.isfinite(values).all(axis=0) & (values.shape[0] > 0)
+
+
 def _fitted(data: xarray.Dataset) -> tuple[dict[str, Exponent], dict[str, list[Exponent]]]:
     """The exponents of all measures at the horizon, and along the run."""
 
     def fit(name: str, samples: xarray.DataArray) -> Exponent:
         power = 1.0 if name in ("bias", "sinkhorn") else 0.5
-        values = samples.transpose("seed", "size").values
-        known = np.isfinite(values).all(axis=0)
+        values, known = measured(samples)
         scales, few = effective_sizes(data, name)[known], name in DISTANCES
         return fit_exponent(scales, values[:, known], power=power, correction=not few)
 

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ._convergence import DISTANCES, ORDERS, Convergence, effective_sizes
+from ._convergence import DISTANCES, ORDERS, Convergence, effective_sizes, measured
 
 if TYPE_CHECKING:
+    import xarray
     from matplotlib.axes import Axes
 
 NAMES = {
@@ -27,8 +28,7 @@ def plot_errors(ax: Axes, found: Convergence) -> None:
     """Coupling error, fluctuation, bias and moment error at the horizon, each with its theory."""
     data = found.data.isel(time=-1)
     for index, (name, order) in enumerate(ORDERS.items()):
-        rows, scales = data[name].transpose("seed", "size").values, effective_sizes(data, name)
-        _against_size(ax, name, order, scales, rows, found, index)
+        _against_size(ax, name, order, data[name], found, index)
     _finish(ax, f"Errors at t = {float(data['time']):.3g}")
     ax.set_ylabel("error (units in the legend)")
 
@@ -36,9 +36,8 @@ def plot_errors(ax: Axes, found: Convergence) -> None:
 def plot_distances(ax: Axes, found: Convergence) -> None:
     """Distances to independent particles of the reference at the horizon."""
     for index, (name, order) in enumerate(DISTANCES.items()):
-        rows, scales = found.data[name].values, effective_sizes(found.data, name)
-        rows = rows**2 if name == "sliced" else rows
-        _against_size(ax, name, order, scales, rows, found, index)
+        samples = found.data[name] ** (2 if name == "sliced" else 1)
+        _against_size(ax, name, order, samples, found, index)
     sizes = found.data["size"].values
     known = np.isfinite(found.data["w2"].values).any(axis=0)
     if known.any():
@@ -89,15 +88,15 @@ def _against_size(
     ax: Axes,
     name: str,
     order: float,
-    scales: np.ndarray,
-    rows: np.ndarray,
+    samples: xarray.DataArray,
     found: Convergence,
     index: int,
 ) -> None:
     """Means over seeds with standard errors, and the predicted slope through the largest sizes."""
-    known = np.isfinite(rows).all(axis=0)
+    rows, known = measured(samples)
     if not known.any():
         return
+    scales = effective_sizes(found.data, name)
     power = 1.0 if name in ("bias", "sinkhorn") else 0.5
     rows, scales = rows[:, known], scales[known]
     mean, error = rows.mean(axis=0), rows.std(axis=0, ddof=1) / np.sqrt(rows.shape[0])
