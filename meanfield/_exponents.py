@@ -90,7 +90,7 @@ def fit_exponent(
             statement=f"the data cannot resolve an exponent: of {sizes.size} sizes only "
             f"{len(used)} have a mean that {seeds} seeds tell from zero",
         )
-    scales, rows = sizes[resolved].astype(float), np.abs(samples[:, resolved].mean(0))
+    scales, rows = sizes[resolved].astype(float), np.abs(mean[resolved])
     spread = np.maximum(error[resolved] / rows, 1e-12)
     columns = np.stack([np.ones_like(scales), np.log(scales), scales.min() / scales], axis=1)
     columns = columns if correction else columns[:, :2]

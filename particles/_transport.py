@@ -125,11 +125,7 @@ def sinkhorn_divergence(mu: Ensemble, nu: Ensemble, epsilon: float) -> float:
         raise InvalidInput(f"epsilon is {epsilon}; it must be positive.")
     points = coordinates(mu), coordinates(nu)
     cost, converged = _divergence(*points, mu.probabilities, nu.probabilities, epsilon)
-    if not bool(converged):
-        warnings.warn(
-            f"Sinkhorn's algorithm did not converge at epsilon = {epsilon}; take a larger one.",
-            stacklevel=2,
-        )
+    _warn_unless(bool(converged), epsilon)
     return float(cost)
 
 
@@ -219,18 +215,23 @@ def _program(mu: Ensemble, nu: Ensemble) -> Coupling:
 
 def _entropic(mu: Ensemble, nu: Ensemble, epsilon: float | None) -> Coupling:
     x, y = coordinates(mu), coordinates(nu)
-    plan, converged = _plan(x, y, mu.probabilities, nu.probabilities, epsilon)
-    if not bool(converged):
-        warnings.warn(
-            f"Sinkhorn's algorithm did not converge at epsilon = {epsilon}; take a larger one.",
-            stacklevel=3,
-        )
+    plan, converged, blur = _plan(x, y, mu.probabilities, nu.probabilities, epsilon)
+    _warn_unless(bool(converged), float(blur))
     plan = np.asarray(to_host(plan), float)
     # Moves of no consequence are left out: they would be as many as there are pairs.
     source, target = np.nonzero(plan > 1e-3 * plan.max(axis=1, keepdims=True))
     mass = plan[source, target] / plan[source, target].sum()
     cost = _squared_distances(mu, nu)[source, target]
     return Coupling(source, target, mass, float(cost @ mass), exact=False)
+
+
+def _warn_unless(converged: bool, epsilon: float) -> None:
+    if not converged:
+        warnings.warn(
+            f"Sinkhorn's algorithm did not converge at epsilon = {epsilon:.3g}; give a larger "
+            "epsilon.",
+            stacklevel=4,
+        )
 
 
 @jax.jit
@@ -247,7 +248,7 @@ def _divergence(
 @jax.jit
 def _plan(
     x: Array, y: Array, a: Array, b: Array, epsilon: Array | float | None
-) -> tuple[Array, Array]:
+) -> tuple[Array, Array, Array]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         from ott.geometry.pointcloud import PointCloud
@@ -257,7 +258,7 @@ def _plan(
     )
     blur = 0.01 * spread if epsilon is None else epsilon
     out = linear.solve(PointCloud(x, y, epsilon=cast(float, blur)), a=a, b=b, **_limits(x.dtype))
-    return jnp.asarray(out.matrix), jnp.asarray(out.converged)
+    return jnp.asarray(out.matrix), jnp.asarray(out.converged), jnp.asarray(blur)
 
 
 @jax.jit(static_argnames="projections")
