@@ -20,12 +20,11 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from landscapes import (
-    AttentionLandscape,
+    MLPAttentionLandscape,
     Neuron,
     bootstrap,
     canonical_form,
     draw_inputs,
-    feature_space,
     first_variation_field,
     fresh_samples,
     interpolate,
@@ -34,20 +33,12 @@ from landscapes import (
     optimality_gap,
     principal_directions,
     principal_plane,
-    saddle_ensemble,
-    teach,
 )
+from landscapes.mlp_attention import feature_space, saddle_ensemble, teach
 from meanfield import GradientFlow, at, plots, simulate, snapshots
 from particles import Ensemble, gaussian, load_ensemble
-from saddle_analysis import (
-    HessianOperator,
-    along,
-    displaced,
-    extreme_eigenpairs,
-    held_out_curvature,
-    isotropic,
-    sample_sensitivity,
-)
+from saddle_analysis import HessianOperator, along, displaced, extreme_eigenpairs, isotropic
+from saddle_analysis.sensitivity import held_out_curvature, sample_sensitivity
 
 jax.config.update("jax_enable_x64", True)  # curvature needs it
 OUT = Path(sys.argv[1] if len(sys.argv) > 1 else "runs/around_a_saddle")
@@ -65,7 +56,7 @@ like = Neuron(a=jnp.zeros(2), w=jnp.zeros(4))
 teacher = gaussian(KEYS[0], 8, like, scale=Neuron(a=1.0, w=1.0))
 x = draw_inputs(KEYS[1], 128, 4)
 f, transform = canonical_form(teach(teacher, x), [1.0, 0.5])
-landscape = AttentionLandscape(x, f)
+landscape = MLPAttentionLandscape(x, f)
 saddle = saddle_ensemble(KEYS[2], landscape, teacher.particles.w, [1], 24, spread=0.3)
 
 value, velocity = landscape.value_and_velocity(saddle)

@@ -12,13 +12,14 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key, PyTree
 
-from particles import Ensemble, InvalidInput, chunk_for, equal_weights, stream_map, stream_sum
+from particles import Ensemble, InvalidInput
+from particles.internal import chunk_for, equal_weights, stream_map, stream_sum
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 
-def derived(method: Callable[P, R]) -> Callable[P, R]:
+def compiled_precisely(method: Callable[P, R]) -> Callable[P, R]:
     """Compile, and state the precision of matrix products (GPUs would otherwise use TF32)."""
 
     @functools.wraps(method)
@@ -164,21 +165,21 @@ class Landscape(eqx.Module):
         one = jax.eval_shape(lambda p: jax.tree.map(lambda x: x[0], p), ensemble.particles)
         return chunk_for(ensemble.size, self.particle_bytes(one))
 
-    @derived
+    @compiled_precisely
     def moments(self, ensemble: Ensemble, *, chunk: int | None = None) -> PyTree:
         """The moments m = ∫ Φ dμ: the first streaming pass."""
         chunk = self.chunk(ensemble, chunk)
         particles, weights = ensemble.particles, ensemble.weights
         return stream_sum(self.feature_sum, particles, weights, chunk, ensemble.mesh)
 
-    @derived
+    @compiled_precisely
     def value(
         self, ensemble: Ensemble, fast: PyTree | None = None, *, chunk: int | None = None
     ) -> Float[Array, ""]:
         """L(μ)."""
         return self.energy(self.moments(ensemble, chunk=chunk), fast)
 
-    @derived
+    @compiled_precisely
     def gradient_field(
         self, ensemble: Ensemble, dual: PyTree, *, chunk: int | None = None
     ) -> PyTree:
@@ -192,7 +193,7 @@ class Landscape(eqx.Module):
         pull = jax.grad(lambda part: jnp.sum(self.pairing(part, dual)))
         return stream_map(pull, ensemble.particles, self.chunk(ensemble, chunk), ensemble.mesh)
 
-    @derived
+    @compiled_precisely
     def potential_and_gradient(
         self, ensemble: Ensemble, dual: PyTree, *, chunk: int | None = None
     ) -> tuple[Float[Array, " particles"], PyTree]:
@@ -210,7 +211,7 @@ class Landscape(eqx.Module):
 
         return stream_map(pull, ensemble.particles, self.chunk(ensemble, chunk), ensemble.mesh)
 
-    @derived
+    @compiled_precisely
     def value_and_velocity(
         self, ensemble: Ensemble, fast: PyTree | None = None, *, chunk: int | None = None
     ) -> tuple[Float[Array, ""], PyTree]:
@@ -229,7 +230,7 @@ class Landscape(eqx.Module):
         """The velocity −∇_θ δL/δμ[μ](θ_i) of every particle."""
         return self.value_and_velocity(ensemble, fast, chunk=chunk)[1]
 
-    @derived
+    @compiled_precisely
     def value_and_slopes(
         self, moments: PyTree, fast: PyTree | None = None
     ) -> tuple[Float[Array, ""], PyTree, PyTree | None]:
@@ -244,7 +245,7 @@ class Landscape(eqx.Module):
         """−∇_fast R(m, fast): the velocity of the fast variables at timescale ratio one."""
         return jax.tree.map(jnp.negative, self.value_and_slopes(moments, fast)[2])
 
-    @derived
+    @compiled_precisely
     def first_variation(
         self, ensemble: Ensemble, fast: PyTree | None = None, *, chunk: int | None = None
     ) -> FirstVariation:
@@ -254,7 +255,7 @@ class Landscape(eqx.Module):
         # Φ enters linearly, so the μ-mean of ⟨∇R, Φ⟩ is ⟨∇R, m⟩: no further pass.
         return FirstVariation(self, dual, _dot(dual, moments))
 
-    @derived
+    @compiled_precisely
     def second_variation(
         self, ensemble: Ensemble, fast: PyTree | None = None, *, chunk: int | None = None
     ) -> SecondVariation:
@@ -269,7 +270,7 @@ class FirstVariation(eqx.Module):
     dual: PyTree
     mean: Float[Array, ""]
 
-    @derived
+    @compiled_precisely
     def __call__(self, particle: PyTree) -> Float[Array, ""]:
         """δL/δμ at one particle."""
         return _dot(self.dual, self.landscape.features(particle)) - self.mean
@@ -282,7 +283,7 @@ class SecondVariation(eqx.Module):
     moments: PyTree
     fast: PyTree | None
 
-    @derived
+    @compiled_precisely
     def __call__(self, particle: PyTree, other: PyTree) -> Float[Array, ""]:
         """δ²L/δμ² at a pair of particles."""
         gradient = jax.grad(lambda m: self.landscape.energy(m, self.fast))

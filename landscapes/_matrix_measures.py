@@ -9,7 +9,7 @@ from jaxtyping import Array, Float
 
 from particles import InvalidInput
 
-from ._base import derived
+from ._base import compiled_precisely
 
 
 class RankMeasures(NamedTuple):
@@ -26,7 +26,7 @@ class RankMeasures(NamedTuple):
     participation: Float[Array, "*batch"]
 
 
-@derived
+@compiled_precisely
 def rank_measures(matrices: Float[Array, "*batch rows columns"]) -> RankMeasures:
     """Effective rank, stable rank and participation ratio of every matrix of a trajectory.
 
@@ -51,7 +51,7 @@ def rank_measures(matrices: Float[Array, "*batch rows columns"]) -> RankMeasures
     return RankMeasures(jnp.where(total[..., 0] > 0, jnp.exp(entropy), 0), squares, participation)
 
 
-@derived
+@compiled_precisely
 def principal_angles(
     one: Float[Array, "... rows columns"], other: Float[Array, "... rows columns"], rank: int
 ) -> Float[Array, "... angles"]:

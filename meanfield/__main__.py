@@ -18,14 +18,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     from particles import InvalidInput
 
-    from ._commands._converge import Converge
-    from ._commands._demo import Demo
-    from ._commands._diagnose import Diagnose
-    from ._commands._escape import Escape
-    from ._commands._reproduce import Reproduce
-    from ._commands._simulate import Simulate
-    from ._commands._spectrum import Spectrum
-    from ._run import FlowFailed
+    from .cli import Converge, Demo, Diagnose, Escape, Reproduce, Simulate, Spectrum
+    from .runs import FlowFailed
 
     # Hessians, rates and reproductions need double precision; a config can turn it off.
     jax.config.update("jax_enable_x64", True)

@@ -1,5 +1,6 @@
 """The measure: weighted ensembles of particles, starting measures, streaming sums, storage."""
 
+from . import internal as internal
 from ._ensemble import Ensemble as Ensemble
 from ._entropy import entropy as entropy
 from ._errors import InvalidInput as InvalidInput
@@ -7,22 +8,14 @@ from ._placement import drawn_on as drawn_on
 from ._placement import gathered as gathered
 from ._placement import particle_mesh as particle_mesh
 from ._placement import placed as placed
-from ._placement import to_host as to_host
 from ._starts import gaussian as gaussian
 from ._starts import restrict as restrict
 from ._starts import sphere as sphere
 from ._starts import uniform as uniform
 from ._storage import load_ensemble as load_ensemble
 from ._storage import save_ensemble as save_ensemble
-from ._streaming import chunk_for as chunk_for
-from ._streaming import equal_weights as equal_weights
-from ._streaming import stream_map as stream_map
-from ._streaming import stream_sum as stream_sum
 from ._transport import Coupling as Coupling
-from ._transport import coordinates as coordinates
 from ._transport import optimal_coupling as optimal_coupling
 from ._transport import sinkhorn_divergence as sinkhorn_divergence
 from ._transport import sliced_wasserstein as sliced_wasserstein
 from ._transport import wasserstein as wasserstein
-from ._tree import leaf_names as leaf_names
-from ._tree import require_finite as require_finite

@@ -14,11 +14,16 @@ from jaxtyping import PyTree
 from landscapes import Landscape
 from particles import Ensemble, InvalidInput
 
-from ._budget import ProgressCallback
-from ._eigen import Eigenpairs, extreme_eigenpairs
-from ._morse import MorseIndex, morse_index
-from ._null_space import NullDirection, probe_null_space
-from ._operators import HessianOperator
+from .spectra import (
+    Eigenpairs,
+    HessianOperator,
+    MorseIndex,
+    NullDirection,
+    ProgressCallback,
+    extreme_eigenpairs,
+    morse_index,
+    probe_null_space,
+)
 
 Kind = Literal["not critical", "local minimum", "strict saddle", "degenerate saddle"]
 

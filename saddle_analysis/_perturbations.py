@@ -9,7 +9,7 @@ from jaxtyping import Array, Float, Key, PyTree
 
 from particles import Ensemble, InvalidInput
 
-from ._operators import HessianOperator
+from .spectra import HessianOperator
 
 Norm = float | Float[Array, ""]
 

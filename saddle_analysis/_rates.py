@@ -10,8 +10,8 @@ from jaxtyping import Float, PyTree
 from landscapes import Landscape
 from particles import Ensemble, InvalidInput
 
-from ._eigen import Eigenpairs
-from ._line import fit_line
+from .curves import fit_line
+from .spectra import Eigenpairs
 
 
 class SecondOrderPrediction(NamedTuple):

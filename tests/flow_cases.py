@@ -7,7 +7,7 @@ import scipy.linalg
 from helpers import attention, cloud
 from jaxtyping import Array, Float
 
-from landscapes import AttentionLandscape, Landscape
+from landscapes import Landscape, MLPAttentionLandscape
 from meanfield import GradientFlow, Run, Schedule, at, simulate
 from particles import Ensemble
 
@@ -78,7 +78,7 @@ def points(seed: int = 0, size: int = 5, dim: int = 2, dtype: str = "float64") -
     return Ensemble(jnp.asarray(np.random.default_rng(seed).normal(size=(size, dim)), dtype))
 
 
-def smooth_attention(**options) -> AttentionLandscape:
+def smooth_attention(**options) -> MLPAttentionLandscape:
     """With a ridge, so that any start has a well-behaved flow."""
     return attention(**{"ridge": 0.1} | options)
 

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from landscapes import AttentionLandscape, Neuron, NeuronLandscape, RegressionLandscape
+from landscapes import MLPAttentionLandscape, Neuron, NeuronLandscape, RegressionLandscape
 from particles import Ensemble
 
 SAMPLES, INPUTS, OUTPUTS, SIZE = 24, 3, 2, 7
@@ -22,8 +22,8 @@ def samples(seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     return x, f
 
 
-def attention(seed: int = 0, **options) -> AttentionLandscape:
-    return AttentionLandscape(*map(jnp.asarray, samples(seed)), **options)
+def attention(seed: int = 0, **options) -> MLPAttentionLandscape:
+    return MLPAttentionLandscape(*map(jnp.asarray, samples(seed)), **options)
 
 
 def regression(seed: int = 0, **options) -> RegressionLandscape:

@@ -5,14 +5,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from landscapes import (
+from landscapes import MergedLinearAttentionLandscape, SeparateLinearAttentionLandscape
+from landscapes.linear_attention import (
     Convention,
     LinearAttentionLandscape,
-    MergedAttentionLandscape,
     MergedHead,
     PromptDistribution,
     PromptMoments,
-    SeparateAttentionLandscape,
     data_moments,
     head_start,
 )
@@ -34,8 +33,8 @@ def sequences(count: int = 20, seed: int = 0, **options) -> tuple[jax.Array, jax
 def landscape(kind: str, prompts: PromptMoments, heads: int = HEADS) -> LinearAttentionLandscape:
     """`merged`, or `separate` of rank two."""
     if kind == "merged":
-        return MergedAttentionLandscape(prompts, heads=heads)
-    return SeparateAttentionLandscape(prompts, 2, heads=heads)
+        return MergedLinearAttentionLandscape(prompts, heads=heads)
+    return SeparateLinearAttentionLandscape(prompts, 2, heads=heads)
 
 
 def on_data(kind: str, blocks: str, convention: Convention, heads: int = HEADS):

@@ -8,9 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
 
-from landscapes import AttentionLandscape, Landscape, Neuron, canonical_form
+from landscapes import Landscape, MLPAttentionLandscape, Neuron, canonical_form
 from particles import Ensemble
-from saddle_analysis import MatrixOperator
+from saddle_analysis.spectra import MatrixOperator
 
 EIGENVALUES = (1.0, 0.5, 0.2)
 
@@ -44,13 +44,13 @@ def euclidean_hessian(loss: Callable, ensemble: Ensemble) -> np.ndarray:
     return np.asarray(hessian / scale[:, None] / scale[None, :])
 
 
-def realisable(samples: int = 256) -> tuple[AttentionLandscape, jax.Array]:
+def realisable(samples: int = 256) -> tuple[MLPAttentionLandscape, jax.Array]:
     """An attention landscape whose targets twelve known neurons span, and those neurons."""
     rng = np.random.default_rng(0)
     x = jnp.asarray(rng.normal(size=(samples, 5)))
     positions = jnp.asarray(rng.normal(size=(12, 5)))
     f, _ = canonical_form(jnp.tanh(x @ positions.T)[:, :3], EIGENVALUES)
-    return AttentionLandscape(x, f), positions
+    return MLPAttentionLandscape(x, f), positions
 
 
 class Polynomial(Landscape):

@@ -10,25 +10,20 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from landscapes import (
-    AttentionLandscape,
-    canonical_form,
-    draw_inputs,
-    neuron_start,
-    saddle_ensemble,
-)
+from landscapes import MLPAttentionLandscape, canonical_form, draw_inputs, neuron_start
+from landscapes.mlp_attention import saddle_ensemble
 from saddle_analysis import HessianOperator, morse_index, smallest_eigenpair
 
 INPUTS, OUTPUTS, SAMPLES = 20, 5, 4096
 EIGENVALUES = (1.0, 0.8, 0.5, 0.3, 0.2)
 
 
-def problem() -> tuple[AttentionLandscape, jax.Array]:
+def problem() -> tuple[MLPAttentionLandscape, jax.Array]:
     """The landscape of the measures, and forty neurons that span its targets."""
     x = draw_inputs(jax.random.key(0), SAMPLES, INPUTS)
     positions = jax.random.normal(jax.random.key(5), (40, INPUTS), x.dtype) / INPUTS**0.5
     f, _ = canonical_form(jnp.tanh(x @ positions.T)[:, :OUTPUTS], EIGENVALUES)
-    return AttentionLandscape(x, f), positions
+    return MLPAttentionLandscape(x, f), positions
 
 
 @pytest.mark.parametrize("what", ["gradient", "product"])
@@ -112,7 +107,7 @@ def test_against_power_iteration_and_the_dense_solver(benchmark, missing: tuple)
     rng = np.random.default_rng(0)
     x, positions = jnp.asarray(rng.normal(size=(512, 5))), jnp.asarray(rng.normal(size=(12, 5)))
     f, _ = canonical_form(jnp.tanh(x @ positions.T)[:, :3], [1.0, 0.5, 0.2])
-    landscape = AttentionLandscape(x, f)
+    landscape = MLPAttentionLandscape(x, f)
     mu = saddle_ensemble(jax.random.key(1), landscape, positions, missing, 96)
     operator = HessianOperator(landscape, mu)
     dense = np.linalg.eigvalsh(np.asarray(operator.dense()))

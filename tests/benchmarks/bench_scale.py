@@ -12,14 +12,14 @@ import pytest
 RUN = """
 import json, sys, time
 import jax, jax.numpy as jnp
-from landscapes import AttentionLandscape, neuron_start
+from landscapes import MLPAttentionLandscape, neuron_start
 from meanfield import GradientFlow, simulate
 from particles import drawn_on, particle_mesh, placed
 
 size, steps, samples, devices = map(int, sys.argv[1:])
 jax.config.update("jax_num_cpu_devices", devices)
 x = jax.random.normal(jax.random.key(1), (samples, 20))
-landscape = AttentionLandscape(x, jnp.tanh(x[:, :5]), ridge=1e-2)
+landscape = MLPAttentionLandscape(x, jnp.tanh(x[:, :5]), ridge=1e-2)
 flow = GradientFlow(landscape, scheme="euler")
 
 def peak(anew=False):  # bytes in memory at most, since asked anew; counted by Linux alone

@@ -3,7 +3,11 @@
 import jax
 import pytest
 
-from landscapes import feature_probabilities, softmax_attention_landscape, softmax_head_start
+from landscapes.softmax_attention import (
+    feature_probabilities,
+    softmax_attention_landscape,
+    softmax_head_start,
+)
 from meanfield import GradientFlow, simulate
 
 FEATURES, TOKENS, PROMPTS, STEPS = 20, 200, 1_000, 10_000

@@ -11,8 +11,9 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from landscapes import AttentionLandscape, Neuron, neuron_start
-from particles import Ensemble, stream_map, stream_sum
+from landscapes import MLPAttentionLandscape, Neuron, neuron_start
+from particles import Ensemble
+from particles.internal import stream_map, stream_sum
 
 PARTICLES, SAMPLES, INPUTS, OUTPUTS, ROUNDS = 65_536, 4_096, 20, 5, 5
 
@@ -23,7 +24,7 @@ def single_precision() -> Iterator[None]:
         yield
 
 
-def dense_step(landscape: AttentionLandscape, mu: Ensemble):
+def dense_step(landscape: MLPAttentionLandscape, mu: Ensemble):
     """What one would write first: the gradient of the loss over all particles and samples."""
 
     def loss(neurons: Neuron) -> jax.Array:
@@ -34,7 +35,7 @@ def dense_step(landscape: AttentionLandscape, mu: Ensemble):
     return value, jax.tree.map(lambda leaf: -PARTICLES * leaf, gradient)
 
 
-def bare_products(landscape: AttentionLandscape, mu: Ensemble):
+def bare_products(landscape: MLPAttentionLandscape, mu: Ensemble):
     """The matrix products of the two passes, in the same chunks, with no activation."""
     x, dual, chunk = landscape.x, landscape.f, landscape.chunk(mu)
     forward = stream_sum(
@@ -46,7 +47,7 @@ def bare_products(landscape: AttentionLandscape, mu: Ensemble):
     return forward, backward
 
 
-def activations(landscape: AttentionLandscape, mu: Ensemble):
+def activations(landscape: MLPAttentionLandscape, mu: Ensemble):
     """One activation of every neuron at every sample, summed on the spot."""
     first = landscape.x[:, 0]
     return stream_map(
@@ -63,7 +64,7 @@ def seconds(run: Callable) -> float:
 def test_value_and_velocity(benchmark, capsys):
     key = jax.random.key(0)
     x = jax.random.normal(key, (SAMPLES, INPUTS))
-    landscape = AttentionLandscape(x, jnp.tanh(x[:, :OUTPUTS]), ridge=1e-3)
+    landscape = MLPAttentionLandscape(x, jnp.tanh(x[:, :OUTPUTS]), ridge=1e-3)
     mu = neuron_start(key, landscape, PARTICLES)
     compiled = {fn: jax.jit(fn) for fn in (dense_step, bare_products, activations)}
 

@@ -8,7 +8,8 @@ import pytest
 from helpers import OUTPUTS, SAMPLES, all_prompts, attention, attention_matrix, close, cloud
 from helpers import prompt_losses as losses
 
-from landscapes import AttentionLandscape, Neuron, learned_fractions, neuron_start, output_signal
+from landscapes import MLPAttentionLandscape, Neuron, neuron_start
+from landscapes.mlp_attention import learned_fractions, output_signal
 from particles import Ensemble
 
 W, KEY = attention_matrix(), jax.random.key(0)
@@ -22,7 +23,7 @@ def outputs(rng: np.random.Generator, size: int) -> tuple[np.ndarray, np.ndarray
 def test_the_risk_is_the_mean_over_every_prompt(length):
     """All 4^(n+1) prompts and queries on four samples, each with its expectation over tasks."""
     f, h = outputs(np.random.default_rng(0), 4)
-    landscape = AttentionLandscape(np.eye(4), f, context_length=length)
+    landscape = MLPAttentionLandscape(np.eye(4), f, context_length=length)
     rows, query = all_prompts(4, length)
     expected = losses(f, h, np.asarray(W), rows, query).mean()
     close(landscape.risk(jnp.asarray(h), W), expected)
@@ -37,7 +38,7 @@ def test_the_risk_is_the_mean_of_drawn_prompts():
     drawn = losses(f, h, np.asarray(W), rows, query)
     error = drawn.std() / np.sqrt(count)
     landscape, infinite = (
-        AttentionLandscape(np.eye(SAMPLES), f, context_length=n) for n in (length, np.inf)
+        MLPAttentionLandscape(np.eye(SAMPLES), f, context_length=n) for n in (length, np.inf)
     )
     exact = float(landscape.risk(jnp.asarray(h), W))
     assert abs(drawn.mean() - exact) < 4 * error
@@ -48,7 +49,7 @@ def test_the_ridge_is_noise_on_the_querys_features():
     """Noise of variance ρ added to h_μ(x_q), over every prompt of one example."""
     rng = np.random.default_rng(2)
     (f, h), ridge = outputs(rng, 4), 0.3
-    landscape = AttentionLandscape(np.eye(4), f, ridge=ridge, context_length=1)
+    landscape = MLPAttentionLandscape(np.eye(4), f, ridge=ridge, context_length=1)
     rows, query = all_prompts(4, 1)
     clean = losses(f, h, np.asarray(W), rows, query).mean()
     # E_ξ adds ½ρ E‖A W‖² for the read A = f_i h_iᵀ of the one example.
@@ -84,10 +85,10 @@ def test_the_value_in_float32_near_the_minimum():
     """A residual of 1e-4 costs 1e-8, which differences of traces in float32 (1e-7) would lose."""
     f, h = outputs(np.random.default_rng(0), SAMPLES)
     f = f.astype("float32")
-    landscape = AttentionLandscape(np.eye(SAMPLES, dtype="float32"), f)
+    landscape = MLPAttentionLandscape(np.eye(SAMPLES, dtype="float32"), f)
     h = (f + 1e-4 * h).astype("float32")
     value = float(landscape.energy(jnp.asarray(h)))
-    exact, wide = AttentionLandscape(np.eye(SAMPLES), f.astype(float)), h.astype(float)
+    exact, wide = MLPAttentionLandscape(np.eye(SAMPLES), f.astype(float)), h.astype(float)
     assert value == pytest.approx(float(exact.energy(jnp.asarray(wide))), rel=1e-3)
 
 
@@ -157,5 +158,5 @@ def test_attention_on_one_output_is_one_minus_a_correlation():
     neurons = Neuron(a=jnp.asarray(rng.normal(size=(5, 1))), w=jnp.asarray(rng.normal(size=(5, 2))))
     h = np.tanh(x @ np.asarray(neurons.w).T) @ np.asarray(neurons.a) / 5
     correlation = float(np.sum(f * h) / np.sqrt(np.sum(f**2) * np.sum(h**2)))
-    value = float(AttentionLandscape(x, f).value(Ensemble(neurons)))
+    value = float(MLPAttentionLandscape(x, f).value(Ensemble(neurons)))
     assert value == pytest.approx(0.5 * np.mean(f**2) * (1 - correlation**2), rel=1e-12)

@@ -11,16 +11,15 @@ import scipy.linalg
 from helpers import close, dense_loss
 from jax.flatten_util import ravel_pytree
 
-from landscapes import (
-    AttentionLandscape,
-    Neuron,
-    attention_landscape,
+from landscapes import MLPAttentionLandscape, Neuron
+from landscapes.mlp_attention import (
     benign_threshold,
     canonical_correlations,
     eigen_features,
     feature_spectrum,
     learned_fractions,
     missing_features,
+    mlp_attention_landscape,
     saddle_ensemble,
     saddle_index,
     saddle_level,
@@ -41,10 +40,10 @@ def teacher() -> jax.Array:
 
 
 @pytest.fixture(scope="module")
-def landscape(teacher) -> AttentionLandscape:
+def landscape(teacher) -> MLPAttentionLandscape:
     rng = np.random.default_rng(1)
     mix = jnp.asarray(rng.normal(size=(8, 3)))
-    return attention_landscape(
+    return mlp_attention_landscape(
         KEY, lambda x: jnp.tanh(teacher @ x) @ mix, samples=128, dim=4, spectrum=SPECTRUM
     )
 
@@ -111,7 +110,7 @@ def test_dependent_targets_have_zero_features():
     rng = np.random.default_rng(0)
     x, f = rng.normal(size=(20, 2)), rng.normal(size=(20, 2))
     with pytest.warns(UserWarning, match="only 2 are linearly"):
-        landscape = AttentionLandscape(x, np.concatenate([f, f[:, :1] - f[:, 1:]], axis=1))
+        landscape = MLPAttentionLandscape(x, np.concatenate([f, f[:, :1] - f[:, 1:]], axis=1))
     values, features = map(np.asarray, eigen_features(landscape))
     assert values[2] == 0
     assert not features[:, 2].any()
@@ -133,7 +132,7 @@ def test_sign_symmetric_samples_keep_the_subspace_invariant():
     mask = Neuron(a=1, w=jnp.array([1, 1, 0]))
     pushed = {}
     for symmetric in ((2,), ()):
-        landscape = attention_landscape(
+        landscape = mlp_attention_landscape(
             KEY, targets, samples=64, dim=3, spectrum=SPECTRUM, symmetric=symmetric
         )
         mu = restrict(gaussian(KEY, 9, landscape.particle), mask)

@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 import scipy.linalg
 
-from landscapes import (
-    AttentionLandscape,
-    Landscape,
+from landscapes import Landscape, MLPAttentionLandscape
+from landscapes.mlp_attention import (
     eigen_features,
     feature_correlations,
     feature_space,
@@ -24,19 +23,19 @@ EIGENVALUES = np.array([1, 0.5, 0.2])
 
 
 @pytest.fixture(scope="module")
-def landscape() -> AttentionLandscape:
+def landscape() -> MLPAttentionLandscape:
     rng = np.random.default_rng(0)
     f = np.linalg.qr(rng.normal(size=(SAMPLES, OUTPUTS)))[0] * np.sqrt(
         SAMPLES * np.array([1, 0.5, 0.2])
     )
-    return AttentionLandscape(jnp.asarray(rng.normal(size=(SAMPLES, 2))), jnp.asarray(f))
+    return MLPAttentionLandscape(jnp.asarray(rng.normal(size=(SAMPLES, 2))), jnp.asarray(f))
 
 
 def chordal(h: np.ndarray, other: np.ndarray) -> float:
     return float(np.linalg.norm(np.sin(scipy.linalg.subspace_angles(h, other))))
 
 
-def critical_subspaces(landscape: AttentionLandscape, h: np.ndarray):
+def critical_subspaces(landscape: MLPAttentionLandscape, h: np.ndarray):
     """For every missing set, the critical subspace that holds most of span(h)."""
     features = np.asarray(eigen_features(landscape)[1]) / SAMPLES**0.5
     basis = np.linalg.qr(h)[0]

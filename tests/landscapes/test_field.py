@@ -7,19 +7,22 @@ import numpy as np
 import pytest
 
 from landscapes import (
-    MergedAttentionLandscape,
-    MergedHead,
+    MergedLinearAttentionLandscape,
     Neuron,
-    PopulationMoments,
-    PromptDistribution,
     RegressionLandscape,
     coordinate_directions,
     first_variation_field,
     optimality_gap,
     principal_directions,
-    regression_levels,
 )
-from particles import Ensemble, InvalidInput, coordinates
+from landscapes.linear_attention import (
+    MergedHead,
+    PopulationMoments,
+    PromptDistribution,
+    plateau_levels,
+)
+from particles import Ensemble, InvalidInput
+from particles.internal import coordinates
 
 KEY = jax.random.key(0)
 
@@ -108,8 +111,10 @@ def test_the_gap_of_a_problem_with_a_known_optimum() -> None:
 
 def test_the_gap_bounds_the_loss_above_the_optimum_of_linear_attention() -> None:
     eigenvalues, length = (0.3, 0.7), 8
-    landscape = MergedAttentionLandscape(PopulationMoments(PromptDistribution(eigenvalues, length)))
-    best = regression_levels(eigenvalues, length)[-1]
+    landscape = MergedLinearAttentionLandscape(
+        PopulationMoments(PromptDistribution(eigenvalues, length))
+    )
+    best = plateau_levels(eigenvalues, length)[-1]
     rng = np.random.default_rng(0)
     mu = Ensemble(
         MergedHead(jnp.asarray(rng.normal(size=4)), jnp.asarray(rng.normal(size=(4, 2, 2))))

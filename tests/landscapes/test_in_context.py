@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from helpers import attention, attention_matrix, close, cloud
 
-from landscapes import Neuron, in_context_error, predict_in_context
+from landscapes import Neuron
+from landscapes.mlp_attention import in_context_error, predict_in_context
 
 KEY, W = jax.random.key(3), attention_matrix()
 

@@ -16,9 +16,9 @@ from linear_attention_cases import (
     sequences,
 )
 
-from landscapes import (
+from landscapes import Landscape
+from landscapes.linear_attention import (
     Convention,
-    Landscape,
     PopulationMoments,
     PromptDistribution,
     data_moments,

@@ -6,19 +6,21 @@ import pytest
 from linear_attention_cases import distribution, heads, landscape, sequences
 
 from landscapes import (
+    MergedLinearAttentionLandscape,
+    SeparateLinearAttentionLandscape,
+    principal_angles,
+)
+from landscapes.linear_attention import (
     Convention,
-    MergedAttentionLandscape,
     PopulationMoments,
     PromptDistribution,
-    SeparateAttentionLandscape,
     data_moments,
     exact_dynamics,
     head_start,
     learned_heads,
     merged_growth,
-    principal_angles,
+    plateau_level,
     principal_component_regression,
-    regression_level,
     transition_curve,
     transition_time,
 )
@@ -39,7 +41,7 @@ def with_nan(array: np.ndarray) -> np.ndarray:
 
 
 def separate(prompts=POPULATION, rank=1, **options):
-    return SeparateAttentionLandscape(prompts, rank, **options)
+    return SeparateLinearAttentionLandscape(prompts, rank, **options)
 
 
 REFUSED = {
@@ -53,7 +55,7 @@ REFUSED = {
     r"^context_length is 0;": lambda: PromptDistribution([1.0], 0),
     r"^context_length is 2.5": lambda: PromptDistribution([1.0], 2.5),
     r"^context_length is nan": lambda: PromptDistribution([1.0], np.nan),
-    r"^context_length is -inf": lambda: regression_level([1.0], -np.inf, []),
+    r"^context_length is -inf": lambda: plateau_level([1.0], -np.inf, []),
     r"^fraction is 1.5": lambda: distribution(fixed_task=np.ones(3), fraction=1.5),
     r"^fraction is 0.5, but fixed_task is missing": lambda: distribution(fraction=0.5),
     r"^fixed_task has shape \(2,\); it must be \(3,\)": lambda: distribution(fixed_task=[1.0, 1]),
@@ -79,7 +81,7 @@ REFUSED = {
     ).minibatch(KEY, 4),
     r"^rank is 4; it must lie between 1 and D = 3": lambda: separate(rank=4),
     r"^rank is 0": lambda: separate(rank=0),
-    r"^heads is 0": lambda: MergedAttentionLandscape(POPULATION, heads=0),
+    r"^heads is 0": lambda: MergedLinearAttentionLandscape(POPULATION, heads=0),
     r"^tests\['other'\] has full blocks": lambda: separate(tests={"other": FULL}),
     r"^ensemble holds 3 heads; this landscape sums 5": lambda: simulate(
         GradientFlow(separate(heads=5)), heads(separate()), horizon=1.0, dt=0.1
@@ -92,8 +94,8 @@ REFUSED = {
         separate(), [1], 4, aligned=[1]
     ),
     r"^size is 1; it must be at least the 2": lambda: learned_heads(separate(), [0, 1], 1),
-    r"^learned is \[2\]; directions run from 0 to 1": lambda: regression_level([1.0, 2], 4, [2]),
-    r"^eigenvalues is \[1.0, 0.0\]": lambda: regression_level([1.0, 0.0], 4, []),
+    r"^learned is \[2\]; directions run from 0 to 1": lambda: plateau_level([1.0, 2], 4, [2]),
+    r"^eigenvalues is \[1.0, 0.0\]": lambda: plateau_level([1.0, 0.0], 4, []),
     r"^eigenvalues is \[\[1.0\]\]": lambda: exact_dynamics([1.0], np.eye(1), 4, 0.1, 0.1),
     r"^start is 0 and dim is 3": lambda: merged_growth([1.0], 1.0, 3, 4, start=0),
     r"^learned is 1.0; it must lie between that of the start, 3e-06": lambda: transition_time(

@@ -9,10 +9,14 @@ from helpers import close
 from linear_attention_cases import EIGENVALUES, LENGTH, distribution, heads, landscape
 
 from landscapes import (
-    MergedAttentionLandscape,
+    MergedLinearAttentionLandscape,
+    SeparateLinearAttentionLandscape,
+    principal_angles,
+    rank_measures,
+)
+from landscapes.linear_attention import (
     MergedHead,
     PopulationMoments,
-    SeparateAttentionLandscape,
     exact_dynamics,
     exact_fixed_point,
     exact_timescales,
@@ -20,12 +24,10 @@ from landscapes import (
     in_context_optimum,
     learned_heads,
     merged_growth,
-    principal_angles,
+    plateau_curvature,
+    plateau_level,
+    plateau_levels,
     principal_component_regression,
-    rank_measures,
-    regression_curvature,
-    regression_level,
-    regression_levels,
     transition_curve,
     transition_time,
 )
@@ -33,21 +35,21 @@ from particles import Ensemble
 from saddle_analysis import criticality_report
 
 MOMENTS = PopulationMoments(distribution())
-SEPARATE = SeparateAttentionLandscape(MOMENTS, 1, heads=4)
+SEPARATE = SeparateLinearAttentionLandscape(MOMENTS, 1, heads=4)
 RNG = np.random.default_rng(0)
 
 
 def test_the_optimum_minimises_the_population_loss():
     best = in_context_optimum(MOMENTS.covariance, LENGTH)
     close(jax.grad(MOMENTS.risk)(best), np.zeros((3, 3)))
-    close(MOMENTS.risk(best), regression_levels(EIGENVALUES, LENGTH)[-1])
+    close(MOMENTS.risk(best), plateau_levels(EIGENVALUES, LENGTH)[-1])
 
 
 def test_the_checked_levels():
     """Numbers of theory.md, section 4."""
-    levels = regression_levels([0.1, 0.2, 0.3, 0.4], 32)
+    levels = plateau_levels([0.1, 0.2, 0.3, 0.4], 32)
     np.testing.assert_allclose(levels, [0.5, 0.319718, 0.187608, 0.103398, 0.0661884], atol=6e-7)
-    assert regression_level([0.1, 0.2, 0.3, 0.4], 32, [1, 3]) == pytest.approx(
+    assert plateau_level([0.1, 0.2, 0.3, 0.4], 32, [1, 3]) == pytest.approx(
         levels[1] - 0.5 * 0.2 / (1 + 6 / 32)
     )
 
@@ -57,7 +59,7 @@ def test_learned_heads_are_critical_with_the_predicted_level_and_index(learned):
     point = learned_heads(SEPARATE, learned, 4)
     found = criticality_report(SEPARATE, point, count=8, expected=4)
     assert found.gradient_norm < 1e-14
-    assert found.value == pytest.approx(regression_level(EIGENVALUES, LENGTH, learned), rel=1e-12)
+    assert found.value == pytest.approx(plateau_level(EIGENVALUES, LENGTH, learned), rel=1e-12)
     index = head_saddle_index(EIGENVALUES, LENGTH, learned)
     assert found.index == index
     if index:
@@ -69,12 +71,12 @@ def test_learned_heads_are_critical_with_the_predicted_level_and_index(learned):
 
 
 def test_learned_heads_in_another_convention_and_averaged():
-    averaged = SeparateAttentionLandscape(
+    averaged = SeparateLinearAttentionLandscape(
         PopulationMoments(distribution(), MOMENTS.convention._replace(divide="none")), 2
     )
     point = learned_heads(averaged, [2, 0], 5)
     assert float(averaged.value(point)) == pytest.approx(
-        regression_level(EIGENVALUES, LENGTH, [0, 2]), rel=1e-12
+        plateau_level(EIGENVALUES, LENGTH, [0, 2]), rel=1e-12
     )
     assert float(point.norm(averaged.velocity(point))) < 1e-14
 
@@ -83,7 +85,7 @@ def test_the_logistic_solves_the_flow_of_balanced_heads():
     """Its slope is the velocity of A, for any number of heads."""
     size, dim = 3, 4
     prompts = PopulationMoments(type(distribution())([0.25] * dim, LENGTH))
-    ls = MergedAttentionLandscape(prompts, heads=size)
+    ls = MergedLinearAttentionLandscape(prompts, heads=size)
     times, step = np.array([3.0, 40.0, 90.0]), 1e-4
     for time in times:
         before, now, after = merged_growth(
@@ -103,7 +105,7 @@ def test_the_logistic_solves_the_flow_of_balanced_heads():
 def test_the_transition_solves_the_scalar_equation():
     start, direction = 0.05, 1
     square = EIGENVALUES[direction] ** 2
-    curvature = regression_curvature(EIGENVALUES, LENGTH)[direction]
+    curvature = plateau_curvature(EIGENVALUES, LENGTH)[direction]
     solution = scipy.integrate.solve_ivp(
         lambda t, v: square * v**2 - curvature * v**5,
         (0, 400),
@@ -124,7 +126,7 @@ def test_an_aligned_head_follows_the_scalar_equation():
     mu = learned_heads(SEPARATE, [0], 4, aligned=[1, 2], scale=0.3)
     v, k, q = jax.tree.map(lambda leaf: np.asarray(leaf) / 4, SEPARATE.velocity(mu))
     values = np.array(EIGENVALUES)
-    slope = values**2 * 0.3**2 - regression_curvature(values, LENGTH) * 0.3**5
+    slope = values**2 * 0.3**2 - plateau_curvature(values, LENGTH) * 0.3**5
     np.testing.assert_allclose(v[1:3], slope[1:], rtol=1e-12)
     np.testing.assert_allclose(np.linalg.norm(k[1:3, 0], axis=1), slope[1:], rtol=1e-12)
     np.testing.assert_allclose(q, k, atol=1e-15)
@@ -152,7 +154,7 @@ def test_regression_on_all_components_of_a_long_context_is_least_squares():
 
 def test_exact_dynamics_against_scipy_and_the_landscape():
     values, p, u = np.array(EIGENVALUES), 0.2, np.array([0.05, 0.1, -0.02])
-    square, curvature = values**2, regression_curvature(values, LENGTH)
+    square, curvature = values**2, plateau_curvature(values, LENGTH)
 
     def slope(t, z):
         a, b = z[0], z[1:]
@@ -166,7 +168,7 @@ def test_exact_dynamics_against_scipy_and_the_landscape():
     np.testing.assert_allclose(np.column_stack([run.p, run.u]), reference.y.T, rtol=1e-7)
     assert np.ptp(run.invariant) < 1e-10
     # The flow of the merged landscape with one head, in Λ's eigenbasis.
-    ls = MergedAttentionLandscape(PopulationMoments(type(distribution())(values, LENGTH)))
+    ls = MergedLinearAttentionLandscape(PopulationMoments(type(distribution())(values, LENGTH)))
     head = MergedHead(jnp.asarray(run.p[1:2]), jnp.diag(run.u[1])[None])
     dv, du = ls.velocity(Ensemble(head))
     expected = slope(0, np.array([run.p[1], *run.u[1]]))
@@ -178,7 +180,7 @@ def test_exact_dynamics_against_scipy_and_the_landscape():
 def test_fixed_points_and_timescales(invariant):
     p, u = exact_fixed_point(EIGENVALUES, LENGTH, invariant)
     assert p**2 - np.sum(u**2) == pytest.approx(invariant, abs=1e-12)
-    curvature = regression_curvature(EIGENVALUES, LENGTH)
+    curvature = plateau_curvature(EIGENVALUES, LENGTH)
     np.testing.assert_allclose(p * u, np.square(EIGENVALUES) / curvature, rtol=1e-12)
 
     def loss(z):
@@ -226,7 +228,7 @@ def test_merged_landscape_has_no_plateau_between():
     partial = vectors[:, -1:] @ vectors[:, -1:].T @ optimum
     mu = heads(ls)
     mu = mu.with_particles(MergedHead(jnp.ones(3), jnp.broadcast_to(partial / 3, (3, 3, 3))))
-    assert float(ls.value(mu)) == pytest.approx(regression_levels(EIGENVALUES, LENGTH)[1])
+    assert float(ls.value(mu)) == pytest.approx(plateau_levels(EIGENVALUES, LENGTH)[1])
     # The missing directions pull on U with v λ_d².
     pull = np.sqrt(np.sum(values[:-1] ** 4))
     assert float(mu.norm(ls.velocity(mu))) == pytest.approx(3 * pull, rel=1e-9)

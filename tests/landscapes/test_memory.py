@@ -8,7 +8,7 @@ import pytest
 STEP = """
 import resource
 import jax, jax.numpy as jnp
-from landscapes import AttentionLandscape, Neuron
+from landscapes import MLPAttentionLandscape, Neuron
 from particles import Ensemble
 
 def peak():  # bytes; macOS counts bytes, Linux kibibytes
@@ -23,7 +23,7 @@ def step(size):
 
 import sys
 x = jax.random.normal(jax.random.key(1), (1024, 20))
-landscape = AttentionLandscape(x, jnp.tanh(x[:, :5]), ridge=1e-2)
+landscape = MLPAttentionLandscape(x, jnp.tanh(x[:, :5]), ridge=1e-2)
 step(2000)  # libraries, compiler and threads are in memory now
 before = peak()
 kept = step(1_000_000)

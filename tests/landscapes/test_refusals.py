@@ -7,17 +7,17 @@ import pytest
 from helpers import attention, cloud, regression, samples
 
 from landscapes import (
-    AttentionLandscape,
+    MLPAttentionLandscape,
     Neuron,
     RegressionLandscape,
-    activation_from,
-    attention_landscape,
-    benign_threshold,
     canonical_form,
     draw_inputs,
-    in_context_error,
-    network_output,
     neuron_start,
+)
+from landscapes.mlp_attention import (
+    benign_threshold,
+    in_context_error,
+    mlp_attention_landscape,
     predict_in_context,
     saddle_ensemble,
     saddle_index,
@@ -25,17 +25,9 @@ from landscapes import (
     saddle_levels,
     teach,
 )
-from particles import (
-    Ensemble,
-    InvalidInput,
-    gaussian,
-    require_finite,
-    restrict,
-    sphere,
-    stream_map,
-    stream_sum,
-    uniform,
-)
+from landscapes.networks import activation_from, network_output
+from particles import Ensemble, InvalidInput, gaussian, restrict, sphere, uniform
+from particles.internal import require_finite, stream_map, stream_sum
 
 KEY = jax.random.key(0)
 X, F = samples()
@@ -50,9 +42,9 @@ def with_entry(array: np.ndarray, index: tuple, value: float) -> np.ndarray:
     return changed
 
 
-def realisable(**options) -> AttentionLandscape:
+def realisable(**options) -> MLPAttentionLandscape:
     """Targets spanned by the first four of five neurons."""
-    return AttentionLandscape(X, np.tanh(X @ np.asarray(POSITIONS).T)[:, :2], **options)
+    return MLPAttentionLandscape(X, np.tanh(X @ np.asarray(POSITIONS).T)[:, :2], **options)
 
 
 REFUSED = {
@@ -84,12 +76,12 @@ REFUSED = {
     r"^chunk is -2": lambda: network_output(MU, jnp.asarray(X), jnp.tanh, chunk=-2),
     r"^activation is 'swish'; choose one of \['erf'": lambda: activation_from("swish"),
     r"^activation is 'Tanh'": lambda: attention(activation="Tanh"),
-    r"^x has shape \(24, 3\) and f has shape \(23, 2\)": lambda: AttentionLandscape(X, F[1:]),
+    r"^x has shape \(24, 3\) and f has shape \(23, 2\)": lambda: MLPAttentionLandscape(X, F[1:]),
     r"^x has shape \(24,\)": lambda: RegressionLandscape(X[:, 0], F),
     r"^x has shape \(0, 3\)": lambda: RegressionLandscape(X[:0], F[:0]),
     r"^x\[2, 1\] is nan": lambda: RegressionLandscape(with_entry(X, (2, 1), np.nan), F),
-    r"^f\[0, 1\] is -inf": lambda: AttentionLandscape(X, with_entry(F, (0, 1), -np.inf)),
-    r"^f has k = 4 target features but only M = 3": lambda: AttentionLandscape(
+    r"^f\[0, 1\] is -inf": lambda: MLPAttentionLandscape(X, with_entry(F, (0, 1), -np.inf)),
+    r"^f has k = 4 target features but only M = 3": lambda: MLPAttentionLandscape(
         np.eye(3), np.ones((3, 4))
     ),
     r"^ridge is -0.1": lambda: attention(ridge=-0.1),
@@ -115,7 +107,7 @@ REFUSED = {
     r"^spectrum is \[1.0, 0.0\]": lambda: canonical_form(jnp.asarray(F), [1.0, 0.0]),
     r"^spectrum is \[\]": lambda: canonical_form(jnp.asarray(F), []),
     r"^spectrum is \[nan\]": lambda: canonical_form(jnp.asarray(F), [np.nan]),
-    r"^spectrum has 3 entries, but the targets span only 2": lambda: attention_landscape(
+    r"^spectrum has 3 entries, but the targets span only 2": lambda: mlp_attention_landscape(
         KEY, lambda x: x[:2], samples=8, dim=3, spectrum=[1.0, 0.5, 0.2]
     ),
     r"^spectrum has 1 .* span only 0": lambda: canonical_form(jnp.zeros((4, 2)), [1.0]),
@@ -149,7 +141,7 @@ REFUSED = {
         KEY, attention(), MU, [1], prompts=1
     ),
     r"^test has 24 inputs and 2 outputs; the landscape has 3 and 2": lambda: in_context_error(
-        KEY, attention(), MU, [1], test=AttentionLandscape(np.eye(24), F)
+        KEY, attention(), MU, [1], test=MLPAttentionLandscape(np.eye(24), F)
     ),
     r"^prompt_x has length 0": lambda: predict_in_context(
         attention(), MU, jnp.zeros((0, 3)), jnp.zeros(0), jnp.zeros(3)
@@ -165,7 +157,7 @@ def test_refused(message, act):
 
 @pytest.mark.filterwarnings("ignore:f has k = 2 target features of which only 1")
 def test_dependent_targets_have_no_exact_saddles():
-    landscape = AttentionLandscape(X, np.tanh(X[:, :1] @ [[1, 1]]))
+    landscape = MLPAttentionLandscape(X, np.tanh(X[:, :1] @ [[1, 1]]))
     with pytest.raises(InvalidInput, match=r"^landscape has dependent"):
         saddle_ensemble(KEY, landscape, POSITIONS, [], 5)
 

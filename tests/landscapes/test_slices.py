@@ -6,15 +6,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from landscapes import (
-    Landscape,
-    barrier,
-    displacement_path,
-    interpolate,
-    loss_lines,
-    loss_plane,
-    principal_plane,
-)
+from landscapes import Landscape, barrier, interpolate, loss_lines, loss_plane, principal_plane
+from landscapes.sections import displacement_path
 from particles import Coupling, Ensemble, InvalidInput, optimal_coupling
 
 

@@ -12,9 +12,8 @@ from helpers import close
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from landscapes import (
-    Landscape,
-    SoftmaxAttentionLandscape,
+from landscapes import Landscape, SoftmaxAttentionLandscape
+from landscapes.softmax_attention import (
     draw_counts,
     every_prompt,
     feature_directions,

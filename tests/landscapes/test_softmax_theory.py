@@ -7,7 +7,7 @@ import pytest
 import scipy.integrate
 from helpers import close
 
-from landscapes import (
+from landscapes.softmax_attention import (
     BalancedSoftmax,
     every_prompt,
     feature_probabilities,

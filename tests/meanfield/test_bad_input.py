@@ -9,7 +9,8 @@ from flow_cases import LaggedSprings, Springs, points, smooth_attention
 from helpers import attention, cloud
 
 from landscapes import Neuron
-from meanfield import Checkpoints, GradientFlow, scheme_from, simulate
+from meanfield import Checkpoints, GradientFlow, simulate
+from meanfield.flows import scheme_from
 from particles import Ensemble, InvalidInput
 
 NAN = float("nan")

@@ -9,7 +9,7 @@ from helpers import attention, cloud, regression
 
 from landscapes import Landscape
 from meanfield import GradientFlow, every, simulate
-from meanfield._jumps import resampled
+from meanfield.flows import resampled
 from particles import Ensemble
 
 

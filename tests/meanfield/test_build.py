@@ -9,10 +9,9 @@ import pytest
 from flow_cases import assert_same_bits
 from helpers import samples
 
-from landscapes import AttentionLandscape, RegressionLandscape, missing_features, saddle_level
-from meanfield import Config
-from meanfield._build import build, load_data
-from meanfield._config import FlowConfig, LandscapeConfig, StartConfig
+from landscapes import MLPAttentionLandscape, RegressionLandscape
+from landscapes.mlp_attention import missing_features, saddle_level
+from meanfield.problems import Config, FlowConfig, LandscapeConfig, StartConfig, build, load_data
 from particles import InvalidInput, save_ensemble
 
 SMALL = LandscapeConfig(dim=3, samples=32, teacher_neurons=5, spectrum=(1.0, 0.5))
@@ -92,7 +91,10 @@ def test_a_start_from_a_file(tmp_path: Path) -> None:
 
 def test_given_data_is_taken_as_it_is(data) -> None:
     x, f = samples()
-    for kind, landscape in (("attention", AttentionLandscape), ("regression", RegressionLandscape)):
+    for kind, landscape in (
+        ("attention", MLPAttentionLandscape),
+        ("regression", RegressionLandscape),
+    ):
         problem, start, _ = build(config({"data": data(), "kind": kind, "activation": "relu"}))
         assert isinstance(problem.landscape, landscape)
         np.testing.assert_array_equal(problem.landscape.x, x)

@@ -6,7 +6,7 @@ import math
 import pytest
 
 from meanfield import Claim
-from meanfield._claims import plain
+from meanfield.results import plain
 from particles import InvalidInput
 
 NAN, INF = math.nan, math.inf

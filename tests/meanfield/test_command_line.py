@@ -9,7 +9,7 @@ from commands import meanfield
 
 import meanfield as package
 from meanfield import FlowFailed
-from meanfield._commands._demo import Demo
+from meanfield.cli import Demo
 from particles import InvalidInput
 
 COMMANDS = ["demo", "simulate"]

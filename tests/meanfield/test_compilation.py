@@ -10,8 +10,9 @@ import pytest
 from flow_cases import Springs, never, points
 from helpers import cloud, samples
 
-from landscapes import AttentionLandscape
-from meanfield import GradientFlow, Statistic, every, log_spaced, scheme_from, simulate
+from landscapes import MLPAttentionLandscape
+from meanfield import GradientFlow, Statistic, every, log_spaced, simulate
+from meanfield.flows import scheme_from
 from particles import Ensemble
 
 COMPILED = "/jax/core/compile/backend_compile_duration"
@@ -52,7 +53,7 @@ def test_numbers_of_a_run_never_retrace(compilations) -> None:
     x, f = map(jnp.asarray, samples())
 
     def run(horizon=0.4, dt=0.1, ratio=1.0, rtol=1e-6, ridge=0.1, shift=0.0, start=0, record=0.2):
-        landscape = AttentionLandscape(x + shift, f * (1 + shift), tanh, ridge=ridge)
+        landscape = MLPAttentionLandscape(x + shift, f * (1 + shift), tanh, ridge=ridge)
         scheme = scheme_from("adaptive", rtol=rtol)
         flow = GradientFlow(landscape, scheme=scheme, ratio=ratio)
         mu, fast = cloud(start), jnp.eye(2)

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from meanfield import Config, load_config, save_config
-from meanfield._config import FlowConfig, LandscapeConfig, RecordConfig, StartConfig
+from meanfield import load_config, save_config
+from meanfield.problems import Config, FlowConfig, LandscapeConfig, RecordConfig, StartConfig
 from particles import InvalidInput
 
 

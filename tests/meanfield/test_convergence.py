@@ -11,7 +11,8 @@ from flow_cases import Springs
 from helpers import attention
 
 from landscapes import neuron_start
-from meanfield import GradientFlow, convergence_study, fit_exponent
+from meanfield import GradientFlow, convergence_study
+from meanfield.studies import fit_exponent
 from particles import Ensemble, InvalidInput, gaussian
 
 KEY = jax.random.key(2)

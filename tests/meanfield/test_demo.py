@@ -9,8 +9,8 @@ import pytest
 import xarray
 from commands import Outcome, meanfield
 
-from landscapes import saddle_level
-from meanfield._commands import _demo
+from landscapes.mlp_attention import saddle_level
+from meanfield.cli import _demo as _demo
 from particles import load_ensemble
 
 SMALL = [

@@ -7,7 +7,8 @@ import pytest
 from flow_cases import Springs, end
 from helpers import attention, cloud, regression
 
-from meanfield import GradientFlow, descent_study, gradient_noise, simulate
+from meanfield import GradientFlow, descent_study, simulate
+from meanfield.studies import gradient_noise
 from particles import Ensemble, InvalidInput
 
 KEY = jax.random.key(4)

@@ -17,13 +17,13 @@ from matplotlib.figure import Figure
 
 from landscapes import (
     coordinate_directions,
-    feature_space,
     first_variation_field,
     interpolate,
     loss_lines,
     loss_plane,
     principal_directions,
 )
+from landscapes.mlp_attention import feature_space
 from meanfield import GradientFlow, at, plots, simulate, snapshots
 from particles import InvalidInput, save_ensemble
 

@@ -7,7 +7,8 @@ import pytest
 from flow_cases import Cliff, Springs, assert_same_bits, end, points
 from helpers import cloud, regression
 
-from meanfield import FlowFailed, GradientFlow, Outcome, at, every, scheme_from, simulate
+from meanfield import FlowFailed, GradientFlow, Outcome, at, every, simulate
+from meanfield.flows import scheme_from
 from particles import Ensemble
 
 EDGE = 4 / 3  # where the flow from m = 0 falls off the cliff

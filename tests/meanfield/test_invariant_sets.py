@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from flow_cases import Springs, end, points
 
-from landscapes import Neuron, attention_landscape, missing_features, neuron_start
+from landscapes import Neuron, neuron_start
+from landscapes.mlp_attention import missing_features, mlp_attention_landscape
 from meanfield import GradientFlow, Outcome, every, simulate
 from particles import Ensemble, restrict
 
@@ -18,7 +19,7 @@ MASK = Neuron(a=1, w=jnp.array([1.0, 1.0, 0.0]))
 
 def restricted_problem():
     """Feature j a function of x_j alone; samples closed under the sign flip of x_3; w_3 = 0."""
-    landscape = attention_landscape(
+    landscape = mlp_attention_landscape(
         jax.random.key(0),
         lambda x: jnp.tanh(x) * jnp.sqrt(jnp.array(SPECTRUM)),
         samples=64,

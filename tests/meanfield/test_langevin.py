@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from flow_cases import Springs, assert_same_bits, end, never, points
 
-from meanfield import GradientFlow, free_energy, gradient_noise, simulate, stable_step
+from meanfield import GradientFlow, free_energy, simulate, stable_step
+from meanfield.studies import gradient_noise
 from particles import Ensemble, InvalidInput, entropy
 
 KEY = jax.random.key(5)

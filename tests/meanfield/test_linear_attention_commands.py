@@ -9,18 +9,13 @@ import pytest
 from commands import meanfield
 from matplotlib.figure import Figure
 
-from landscapes import (
-    MergedAttentionLandscape,
-    PopulationMoments,
-    PromptDistribution,
-    SeparateAttentionLandscape,
-    head_start,
-)
+from landscapes import MergedLinearAttentionLandscape, SeparateLinearAttentionLandscape
+from landscapes.linear_attention import PopulationMoments, PromptDistribution, head_start
 from meanfield import every, plots
-from meanfield._commands import _reproduce_zsls25_separate as separate
-from meanfield._commands._linear_attention_runs import crossing, extended, follow
-from meanfield._commands._reproduce import Reproduce
-from meanfield._report import Report
+from meanfield.cli import Reproduce
+from meanfield.reports import Report
+from meanfield.reproductions import _zsls25_separate as separate
+from meanfield.reproductions import crossing, extended, follow
 
 
 @pytest.fixture
@@ -84,7 +79,7 @@ def test_the_clock_of_summed_heads_is_that_of_gradient_descent():
     prompts = PopulationMoments(PromptDistribution([0.6, 0.4], 8))
     losses = []
     for heads in (1, 2):
-        landscape = MergedAttentionLandscape(prompts, heads=heads)
+        landscape = MergedLinearAttentionLandscape(prompts, heads=heads)
         one = head_start(jax.random.key(0), landscape, 1, scale=0.3)
         start = type(one)(
             jax.tree.map(lambda leaf: leaf.repeat(heads, 0) / heads**0.5, one.particles)  # noqa: B023
@@ -121,7 +116,7 @@ def test_saddle_to_saddle_holds(tmp_path: Path) -> None:
     options = Reproduce(quiet=True, samples=64)
     report = Report(tmp_path, "zsls25-separate", options)
     prompts = PopulationMoments(PromptDistribution(separate.EIGENVALUES, separate.LENGTH))
-    landscape = SeparateAttentionLandscape(prompts, 1, heads=separate.HEADS)
+    landscape = SeparateLinearAttentionLandscape(prompts, 1, heads=separate.HEADS)
     separate.aligned_heads(options, landscape, report)
     trajectory, found = separate.random_start(options, landscape, report)
     separate.at_plateaus(options, landscape, trajectory, found, report)

@@ -7,15 +7,8 @@ import pytest
 from jaxtyping import Array
 
 from landscapes import Landscape
-from meanfield import (
-    KICKS,
-    GradientFlow,
-    Outcome,
-    escape_study,
-    kick_field,
-    simulate_perturbed,
-    unstable_pairs,
-)
+from meanfield import GradientFlow, Outcome, escape_study, simulate_perturbed, unstable_pairs
+from meanfield.studies import KICKS, kick_field
 from particles import Ensemble, InvalidInput
 
 RATE = 3.0

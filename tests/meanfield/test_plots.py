@@ -7,7 +7,8 @@ import xarray
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from landscapes import InContextError, Neuron
+from landscapes import Neuron
+from landscapes.mlp_attention import InContextError
 from meanfield import plots
 from particles import Ensemble
 

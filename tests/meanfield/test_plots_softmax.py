@@ -6,8 +6,10 @@ import xarray
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from meanfield import GrowthStudy, ImbalanceStudy, TailStudy, plots
-from saddle_analysis import QueryStages, Stage, fit_power_law
+from meanfield import plots
+from meanfield.studies import GrowthStudy, ImbalanceStudy, TailStudy
+from saddle_analysis import fit_power_law
+from saddle_analysis.curves import QueryStages, Stage
 
 T, K = np.concatenate([[0.0], np.geomspace(1, 100, 30)]), 3
 STAGES = QueryStages(

@@ -10,8 +10,9 @@ import pytest
 import xarray
 from matplotlib.image import imread
 
-from meanfield import Claim, Config, load_config
-from meanfield._report import Report, claims_table
+from meanfield import Claim, load_config
+from meanfield.problems import Config
+from meanfield.reports import Report, claims_table
 from particles import InvalidInput
 
 HOLDS = Claim.equal("rate is |λ_min|", "KS24; theory 2", 9.7, 9.71, relative=0.03)

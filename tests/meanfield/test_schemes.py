@@ -11,8 +11,9 @@ import pytest
 from flow_cases import Springs, end, flat, points, smooth_attention, springs_solution
 from helpers import cloud, dense_loss
 
-from landscapes import AttentionLandscape
-from meanfield import GradientFlow, Scheme, scheme_from
+from landscapes import MLPAttentionLandscape
+from meanfield import GradientFlow
+from meanfield.flows import Scheme, scheme_from
 from particles import Ensemble
 
 ORDERS = {"euler": 1, "heun": 2, "bosh3": 3, "tsit5": 5}
@@ -25,7 +26,7 @@ SOLVERS = {
 
 
 def solve(
-    landscape: AttentionLandscape, start: Ensemble, time: float, solver, controller, dt: float
+    landscape: MLPAttentionLandscape, start: Ensemble, time: float, solver, controller, dt: float
 ) -> np.ndarray:
     """The flow by diffrax's driver, from N times the gradient of the loss written out by hand."""
     loss = lambda neurons: dense_loss(landscape, neurons, start.probabilities)  # noqa: E731

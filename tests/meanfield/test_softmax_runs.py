@@ -10,25 +10,17 @@ import pytest
 import scipy.integrate
 from commands import meanfield
 
-from landscapes import (
+from landscapes import SoftmaxAttentionLandscape
+from landscapes.softmax_attention import (
     BalancedSoftmax,
-    SoftmaxAttentionLandscape,
     feature_probabilities,
     softmax_attention_landscape,
     softmax_head_start,
 )
-from meanfield import (
-    FlowFailed,
-    GradientFlow,
-    every,
-    growth_study,
-    imbalance_study,
-    simulate,
-    stable_step,
-    tail_study,
-)
+from meanfield import FlowFailed, GradientFlow, every, simulate, stable_step
+from meanfield.studies import growth_study, imbalance_study, tail_study
 from particles import InvalidInput
-from saddle_analysis import find_stages
+from saddle_analysis.curves import find_stages
 
 K = 8
 PHASES = ["turning away", "turning point", "growth", "convergence"]

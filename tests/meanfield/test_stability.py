@@ -9,12 +9,12 @@ from flow_cases import LaggedSprings, Springs, points
 from helpers import cloud, dense_loss, regression
 from jax.flatten_util import ravel_pytree
 
-from landscapes import (
+from landscapes import SeparateLinearAttentionLandscape
+from landscapes.linear_attention import (
     PopulationMoments,
     PromptDistribution,
-    SeparateAttentionLandscape,
     head_start,
-    regression_levels,
+    plateau_levels,
 )
 from meanfield import FlowFailed, GradientFlow, Outcome, simulate, stable_step
 
@@ -54,10 +54,10 @@ def test_euler_is_stable_up_to_twice_that_step(share: float, stable: bool) -> No
 def test_a_long_plateau_is_no_instability() -> None:
     """On a plateau a controlled step may err by more than the little that is dissipated there."""
     prompts = PopulationMoments(PromptDistribution([0.4, 0.6], 32))
-    landscape = SeparateAttentionLandscape(prompts, rank=1)
+    landscape = SeparateLinearAttentionLandscape(prompts, rank=1)
     start = head_start(jax.random.key(0), landscape, 3, scale=1e-3)
     run = simulate(GradientFlow(landscape, scheme="adaptive"), start, horizon=4e4, dt=1.0)
     assert run.outcome is Outcome.HORIZON
-    levels = regression_levels([0.6, 0.4], 32)
+    levels = plateau_levels([0.6, 0.4], 32)
     assert float(run.trajectory["loss"][1]) == pytest.approx(levels[0], rel=1e-3)
     assert np.min(np.abs(levels[1:] - float(run.trajectory["loss"][-1]))) < 1e-3

@@ -10,7 +10,8 @@ from flow_cases import LaggedSprings, end, flat, lagged_solution, points, smooth
 from helpers import attention_matrix, cloud, dense_loss
 
 from landscapes import neuron_start
-from meanfield import GradientFlow, scheme_from
+from meanfield import GradientFlow
+from meanfield.flows import scheme_from
 
 
 @pytest.mark.parametrize("ratio", [0.1, 1.0, 5.0])

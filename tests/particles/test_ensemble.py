@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from landscapes import Neuron
-from particles import Ensemble, gaussian, leaf_names, restrict, sphere, uniform
+from particles import Ensemble, gaussian, restrict, sphere, uniform
+from particles.internal import leaf_names
 
 few = settings(max_examples=15, deadline=None)
 LANDSCAPE = attention(ridge=0.1)

@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 from helpers import attention, close, cloud, dense_value_and_velocity, regression, samples
 
-from landscapes import AttentionLandscape, Landscape, network_output, neuron_start
-from particles import Ensemble, chunk_for, gaussian, sphere, stream_map, stream_sum, uniform
+from landscapes import Landscape, MLPAttentionLandscape, neuron_start
+from landscapes.networks import network_output
+from particles import Ensemble, gaussian, sphere, uniform
+from particles.internal import chunk_for, stream_map, stream_sum
 
 
 @pytest.mark.parametrize(("chunk", "weighted"), [(1, True), (3, False), (4, True), (100, False)])
@@ -55,7 +57,8 @@ def test_chunk_for(size, each, budget, chunk):
 def test_the_default_chunk_follows_the_samples():
     rng = np.random.default_rng(0)
     small, large = (
-        AttentionLandscape(rng.normal(size=(m, 1)), rng.normal(size=(m, 1))) for m in (2**8, 2**14)
+        MLPAttentionLandscape(rng.normal(size=(m, 1)), rng.normal(size=(m, 1)))
+        for m in (2**8, 2**14)
     )
     mu = Ensemble(small.particle._replace(a=jnp.zeros((2**16, 1)), w=jnp.zeros((2**16, 1))))
     assert small.chunk(mu) == 64 * large.chunk(mu)
@@ -66,7 +69,7 @@ def test_the_default_chunk_follows_the_samples():
 def test_float32_agrees_with_float64(precision):
     """The same numbers in either precision, each against float64 numpy arithmetic by hand."""
     x, f = samples()
-    landscape = AttentionLandscape(x, f, ridge=0.1)
+    landscape = MLPAttentionLandscape(x, f, ridge=0.1)
     mu = cloud(weighted=True)
     value, velocity = landscape.value_and_velocity(mu, chunk=3)
     assert {leaf.dtype for leaf in jax.tree.leaves((value, velocity))} == {jnp.dtype(precision)}
@@ -79,7 +82,7 @@ def test_float32_agrees_with_float64(precision):
     close(velocity, dense_value_and_velocity(landscape, mu)[1], scale=20)
 
 
-def derivatives(landscape: AttentionLandscape, mu: Ensemble):
+def derivatives(landscape: MLPAttentionLandscape, mu: Ensemble):
     particle = jax.tree.map(lambda leaf: leaf[0], mu.particles)
     return (
         landscape.value_and_velocity(mu, chunk=3),
@@ -98,7 +101,7 @@ def types(tree) -> set:
 
 def test_everything_keeps_the_precision(precision):
     key, dtype = jax.random.key(0), jnp.dtype(precision)
-    landscape = AttentionLandscape(*samples(), ridge=0.1, context_length=4)
+    landscape = MLPAttentionLandscape(*samples(), ridge=0.1, context_length=4)
 
     @jax.eval_shape  # traced, not run: the types are all that is asked for
     def results():
@@ -112,7 +115,7 @@ def test_everything_keeps_the_precision(precision):
 
 def test_float32_data_stays_float32_in_float64_mode():
     x, f = (array.astype("float32") for array in samples())
-    landscape = AttentionLandscape(x, f, ridge=0.1)
+    landscape = MLPAttentionLandscape(x, f, ridge=0.1)
     particles = jax.tree.map(lambda leaf: leaf.astype("float32"), cloud().particles)
     for weights in (None, jnp.ones(7)):
         mu = Ensemble(particles, weights)

@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 from particles import (
     Ensemble,
     InvalidInput,
-    coordinates,
     optimal_coupling,
     sinkhorn_divergence,
     sliced_wasserstein,
     wasserstein,
 )
+from particles.internal import coordinates
 
 
 def points(seed: int, size: int, dim: int = 2, weighted: bool = False) -> Ensemble:

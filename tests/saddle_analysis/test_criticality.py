@@ -17,7 +17,7 @@ from saddle_analysis_spectra import (
     realisable,
 )
 
-from landscapes import saddle_ensemble, saddle_index, saddle_level
+from landscapes.mlp_attention import saddle_ensemble, saddle_index, saddle_level
 from particles import Ensemble, InvalidInput
 from saddle_analysis import HessianOperator, criticality_report, displaced
 

@@ -12,13 +12,13 @@ from saddle_analysis_spectra import diagonal, rotated
 from particles import InvalidInput
 from saddle_analysis import (
     HessianOperator,
-    MatrixOperator,
     extreme_eigenpairs,
     morse_index,
     negative_eigenpairs,
     smallest_eigenpair,
     spectral_density,
 )
+from saddle_analysis.spectra import MatrixOperator
 
 SPECTRA = {
     "197 times one half": [0.5] * 197 + [1.0, 2.0, 3.0],

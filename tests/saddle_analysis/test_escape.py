@@ -14,13 +14,13 @@ from saddle_analysis import (
     HessianOperator,
     displaced,
     dissipation,
-    escape_scaling,
     escape_time,
     extreme_eigenpairs,
     fit_growth,
     fit_lojasiewicz,
     second_order_prediction,
 )
+from saddle_analysis.curves import escape_scaling
 
 
 def logistic(t: np.ndarray, rate: float, start: float, ceiling: float = 1.0) -> np.ndarray:

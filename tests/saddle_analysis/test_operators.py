@@ -9,15 +9,11 @@ import numpy as np
 import pytest
 from saddle_analysis_spectra import RankOneAttention, euclidean_hessian, heads, realisable
 
-from landscapes import Neuron, NeuronLandscape, saddle_ensemble
+from landscapes import Neuron, NeuronLandscape
+from landscapes.mlp_attention import saddle_ensemble
 from particles import Ensemble, InvalidInput
-from saddle_analysis import (
-    HessianOperator,
-    MatrixOperator,
-    SymmetricOperator,
-    extreme_eigenpairs,
-    interaction_spectrum,
-)
+from saddle_analysis import HessianOperator, extreme_eigenpairs
+from saddle_analysis.spectra import MatrixOperator, SymmetricOperator, interaction_spectrum
 
 LANDSCAPES = {
     "attention": helpers.attention,

@@ -20,8 +20,8 @@ from landscapes import (
     loss_lines,
 )
 from particles import Ensemble, InvalidInput, optimal_coupling
-from saddle_analysis import (
-    HessianOperator,
+from saddle_analysis import HessianOperator
+from saddle_analysis.sensitivity import (
     held_out_curvature,
     measure,
     parameter_sensitivity,

@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from particles import InvalidInput
-from saddle_analysis import find_stages, fit_power_law
+from saddle_analysis import fit_power_law
+from saddle_analysis.curves import find_stages
 
 FOUR = ["turning away", "turning point", "growth", "convergence"]
 

@@ -1,0 +1,29 @@
+"""Linear attention on in-context regression: heads as particles (ZSLS25, MT25)."""
+
+from ._exact_dynamics import ExactDynamics as ExactDynamics
+from ._exact_dynamics import ExactTimescales as ExactTimescales
+from ._exact_dynamics import exact_dynamics as exact_dynamics
+from ._exact_dynamics import exact_fixed_point as exact_fixed_point
+from ._exact_dynamics import exact_timescales as exact_timescales
+from ._landscape import LinearAttentionLandscape as LinearAttentionLandscape
+from ._landscape import MergedHead as MergedHead
+from ._landscape import MergedLinearAttentionLandscape as MergedLinearAttentionLandscape
+from ._landscape import SeparateHead as SeparateHead
+from ._landscape import SeparateLinearAttentionLandscape as SeparateLinearAttentionLandscape
+from ._landscape import head_start as head_start
+from ._moments import Convention as Convention
+from ._moments import EmpiricalMoments as EmpiricalMoments
+from ._moments import PopulationMoments as PopulationMoments
+from ._moments import PromptMoments as PromptMoments
+from ._moments import data_moments as data_moments
+from ._prompts import PromptDistribution as PromptDistribution
+from ._saddles import learned_heads as learned_heads
+from ._theory import head_saddle_index as head_saddle_index
+from ._theory import in_context_optimum as in_context_optimum
+from ._theory import merged_growth as merged_growth
+from ._theory import plateau_curvature as plateau_curvature
+from ._theory import plateau_level as plateau_level
+from ._theory import plateau_levels as plateau_levels
+from ._theory import principal_component_regression as principal_component_regression
+from ._theory import transition_curve as transition_curve
+from ._theory import transition_time as transition_time

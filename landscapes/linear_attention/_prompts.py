@@ -1,0 +1,150 @@
+"""Prompts of in-context linear regression: where they come from, and how they are drawn."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, ArrayLike, Float, Key
+
+from particles import InvalidInput
+from particles.internal import require_finite
+
+
+class PromptDistribution(eqx.Module):
+    """Prompts (x_1, y_1, …, x_N, y_N, x_q) with tokens x ~ N(0, Λ) and labels y = wᵀx.
+
+    The task w ~ N(0, I) is drawn anew for every prompt; a `fraction` of the prompts has one
+    `fixed_task` instead, which a model can learn in its weights. Those prompts are
+    `uninformative` when the labels of their context are noise from N(0, 1): then only weights
+    can answer. (theory.md, section 4; ZSLS25)
+
+    Args:
+        covariance: Λ, shape `(dim, dim)`, or its eigenvalues (a diagonal Λ).
+        context_length: number N ≥ 1 of labelled tokens; infinite for population moments only.
+        fixed_task: shape `(dim,)`.
+        fraction: of prompts with the fixed task, between 0 and 1.
+        uninformative: whether those have noise for labels in their context.
+
+    Raises:
+        InvalidInput: Λ is not symmetric positive definite, N is below one or no integer, a task
+            of another dimension, or a fraction outside [0, 1] or without a fixed task.
+
+    Example:
+        >>> import jax
+        >>> x, y = PromptDistribution([0.1, 0.9], 5).draw(jax.random.key(0), 3)
+        >>> x.shape, y.shape  # the last token is the query
+        ((3, 6, 2), (3, 6))
+    """
+
+    covariance: Float[Array, "dim dim"]
+    root: Float[Array, "dim dim"]
+    fixed_task: Float[Array, " dim"]
+    fraction: Float[Array, ""]
+    context_length: float = eqx.field(static=True)
+    uninformative: bool = eqx.field(static=True)
+
+    def __init__(
+        self,
+        covariance: ArrayLike | Sequence,
+        context_length: float,
+        *,
+        fixed_task: ArrayLike | Sequence[float] | None = None,
+        fraction: float = 0.0,
+        uninformative: bool = False,
+    ):
+        self.covariance = checked_covariance(covariance)
+        dim, dtype = self.covariance.shape[0], self.covariance.dtype
+        self.root = jnp.linalg.cholesky(self.covariance)
+        self.context_length = checked_length(context_length)
+        if not 0 <= fraction <= 1:
+            raise InvalidInput(f"fraction is {fraction}; it must lie between 0 and 1.")
+        if fixed_task is None and fraction > 0:
+            raise InvalidInput(f"fraction is {fraction}, but fixed_task is missing; give the task.")
+        task = jnp.zeros(dim, dtype) if fixed_task is None else jnp.asarray(fixed_task, dtype)
+        if task.shape != (dim,):
+            raise InvalidInput(f"fixed_task has shape {task.shape}; it must be ({dim},).")
+        require_finite("fixed_task", task)
+        self.fixed_task, self.fraction = task, jnp.asarray(fraction, dtype)
+        self.uninformative = uninformative
+
+    @property
+    def dim(self) -> int:
+        """Dimension D of a token."""
+        return self.covariance.shape[0]
+
+    @property
+    def task_moment(self) -> Float[Array, "dim dim"]:
+        """E[wwᵀ] over tasks."""
+        fixed = self.fraction * jnp.outer(self.fixed_task, self.fixed_task)
+        return fixed + (1 - self.fraction) * jnp.eye(self.dim, dtype=self.covariance.dtype)
+
+    def draw(
+        self, key: Key[Array, ""], count: int
+    ) -> tuple[Float[Array, "count tokens dim"], Float[Array, "count tokens"]]:
+        """Independent prompts: tokens x and labels y, the query and its label last.
+
+        Args:
+            key: random key.
+            count: number of prompts.
+
+        Raises:
+            InvalidInput: `count` is below one, or the context is infinite.
+        """
+        if count < 1 or math.isinf(self.context_length):
+            raise InvalidInput(
+                f"count is {count} and context_length {self.context_length}; prompts can be drawn "
+                "for at least one and a finite length."
+            )
+        dtype, tokens = self.covariance.dtype, int(self.context_length) + 1
+        keys = jax.random.split(key, 4)
+        white = jax.random.normal(keys[0], (count, tokens, self.dim), dtype)
+        x = jnp.matmul(white, self.root.T, precision="highest")
+        fresh = jax.random.normal(keys[1], (count, self.dim), dtype)
+        fixed = jax.random.bernoulli(keys[2], self.fraction, (count, 1))
+        tasks = jnp.where(fixed, self.fixed_task, fresh)
+        y = jnp.einsum("pnd,pd->pn", x, tasks, precision="highest")
+        if self.uninformative:
+            noise = jax.random.normal(keys[3], y.shape, dtype).at[:, -1].set(y[:, -1])
+            y = jnp.where(fixed, noise, y)
+        return x, y
+
+
+def checked_covariance(covariance: ArrayLike | Sequence) -> Float[Array, "dim dim"]:
+    """Λ as a floating-point matrix; a vector stands for a diagonal.
+
+    Raises:
+        InvalidInput: not square, not finite, not symmetric or not positive definite.
+    """
+    matrix = jnp.asarray(covariance)
+    matrix = matrix.astype(jnp.promote_types(matrix.dtype, jnp.float32))
+    matrix = jnp.diag(matrix) if matrix.ndim == 1 else matrix
+    if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or matrix.size == 0:
+        raise InvalidInput(f"covariance has shape {matrix.shape}; it must be (dim, dim).")
+    require_finite("covariance", matrix)
+    dense = np.asarray(matrix, float)
+    uneven = float(np.abs(dense - dense.T).max())
+    smallest = float(np.linalg.eigvalsh(dense)[0])
+    if uneven > 1e-6 * np.abs(dense).max() or smallest <= 0:
+        raise InvalidInput(
+            f"covariance must be symmetric positive definite; it is asymmetric by {uneven:.2g} and "
+            f"its smallest eigenvalue is {smallest:.2g}."
+        )
+    return 0.5 * (matrix + matrix.T)
+
+
+def checked_length(context_length: float) -> float:
+    """N, a whole number of at least one, or infinity.
+
+    Raises:
+        InvalidInput: anything else.
+    """
+    if not (context_length >= 1 and (math.isinf(context_length) or context_length % 1 == 0)):
+        raise InvalidInput(
+            f"context_length is {context_length}; it must be a whole number of at least 1."
+        )
+    return float(context_length)

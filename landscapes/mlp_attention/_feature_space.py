@@ -1,0 +1,209 @@
+"""Feature space: what span(h_μ) holds of the targets, and which critical set it is closest to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from particles import Ensemble, InvalidInput
+
+from .._base import Landscape, compiled_precisely
+from .._matrix_measures import principal_angles, rank_measures
+from .._spans import fractions_inside, orthonormal_features, span_correlations
+from ..networks import NeuronLandscape
+from ._landscape import MLPAttentionLandscape
+from ._theory import MissingSet, benign_threshold, feature_spectrum, saddle_level
+
+if TYPE_CHECKING:
+    import xarray
+
+
+class NearestCritical(NamedTuple):
+    """The critical set of the attention landscape that an ensemble's features are closest to.
+
+    Critical subspaces hold every learned eigen-feature and |S| directions orthogonal to all
+    targets. (theory.md, section 2; KS24)
+
+    Args:
+        missing: its missing features S, numbered from 0.
+        distance: L² distance of an orthonormal basis of span(h_μ) to that subspace,
+            (Σ sin² of the principal angles)^½, between 0 and √k. It does not change under
+            h → Bh, as L does not.
+        level: its critical value ½ Σ_{j∈S} λ_j.
+    """
+
+    missing: MissingSet
+    distance: float
+    level: float
+
+
+def nearest_critical(
+    landscape: MLPAttentionLandscape, moments: Float[Array, "samples outputs"]
+) -> NearestCritical:
+    """The critical set nearest to span(h_μ) in L², in closed form over all 2^k sets.
+
+    With |S| features missing the best subspace holds the k − |S| eigen-features of largest
+    fraction ‖P e_j‖² in U = span(h_μ), and the |S| directions orthogonal to the targets that U
+    has most of; the squared distance is k less what U has of both.
+
+    Args:
+        landscape: gives the targets; their eigenvalues must be positive.
+        moments: h_μ at the samples, `landscape.moments(ensemble)`.
+
+    Raises:
+        InvalidInput: dependent targets.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> landscape = MLPAttentionLandscape(
+        ...     x=jnp.eye(4), f=jnp.eye(4)[:, :2] * jnp.array([2.0, 1.0])
+        ... )
+        >>> h = jnp.eye(4)[:, jnp.array([0, 3])]  # the first feature, and one outside
+        >>> nearest_critical(landscape, h).missing, nearest_critical(landscape, h).distance
+        ((1,), 0.0)
+    """
+    eigenvalues = np.asarray(feature_spectrum(landscape), float)
+    if not np.all(eigenvalues > 0):
+        raise InvalidInput("landscape has dependent target features; use canonical_form first.")
+    inside, outside = (np.asarray(part, float) for part in _split(landscape, moments))
+    count = inside.size
+    order = np.argsort(-inside, kind="stable")
+    best = None
+    for missing in range(count + 1):
+        kept = order[: count - missing]
+        squared = count - inside[kept].sum() - outside[:missing].sum()
+        if best is None or squared < best[0] - 1e-12:
+            best = squared, tuple(sorted(int(j) for j in order[count - missing :]))
+    assert best is not None
+    level = saddle_level(eigenvalues, best[1])
+    return NearestCritical(best[1], float(np.sqrt(max(0.0, best[0]))), level)
+
+
+@compiled_precisely
+def _split(
+    landscape: MLPAttentionLandscape, moments: Float[Array, "samples outputs"]
+) -> tuple[Float[Array, " outputs"], Float[Array, " outputs"]]:
+    """‖P_U e_j‖² of the eigen-features, and the squared cosines of U with the targets' complement.
+
+    The latter are the squared singular values, largest first, of the part of an orthonormal basis
+    of U that is orthogonal to every target.
+    """
+    basis = jnp.linalg.qr(moments)[0]
+    _, features = orthonormal_features(landscape.f)
+    features = features / features.shape[0] ** 0.5
+    overlap = features.T @ basis
+    rest = jnp.linalg.svd(basis - features @ overlap, compute_uv=False)
+    return jnp.sum(overlap**2, axis=1), rest**2
+
+
+def feature_correlations(
+    landscape: NeuronLandscape, mu: Ensemble, nu: Ensemble, *, chunk: int | None = None
+) -> Float[Array, " outputs"]:
+    """Canonical correlations between the feature spaces of two ensembles, in decreasing order.
+
+    Cosines of the principal angles between span(h_μ) and span(h_ν) in L² of the samples: all one
+    where the attention landscape cannot tell the two apart. Sizes and weights may differ.
+
+    Raises:
+        InvalidInput: an ensemble of another landscape.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from landscapes import Neuron, RegressionLandscape
+        >>> landscape = RegressionLandscape(jnp.eye(2), jnp.ones((2, 1)), "relu")
+        >>> one, other = (Ensemble(Neuron(a=jnp.ones((1, 1)), w=row[None])) for row in jnp.eye(2))
+        >>> bool(feature_correlations(landscape, one, other)[0] < 1e-6)
+        True
+    """
+    for ensemble in (mu, nu):
+        landscape.require_fit(ensemble)
+    spans = [landscape.moments(ensemble, chunk=chunk) for ensemble in (mu, nu)]
+    return jnp.cos(principal_angles(*spans, rank=spans[0].shape[1]))
+
+
+def feature_space(
+    landscape: Landscape, ensembles: Sequence[Ensemble], *, chunk: int | None = None
+) -> xarray.Dataset:
+    """Feature-space measures of one ensemble after the other, such as those of a trajectory.
+
+    Args:
+        landscape: of two-layer networks; the attention landscape has more to say.
+        ensembles: one or more.
+        chunk: particles held at once.
+
+    Returns:
+        Over `ensemble`: `loss`; `correlation` (by `angle`), the canonical correlations between
+        span(h_μ) and the targets; `effective_rank` of Σμμ. On the attention landscape also
+        `learned_fraction` ‖P e_j‖² (by `feature`), `missing` (the nearest critical set, features
+        numbered from 1), `distance` to it in L² and its `level`, and `benign_excess` L − ½λ_k,
+        how far the loss lies above the benign region (negative inside).
+
+    Raises:
+        InvalidInput: no ensemble, or one of another landscape.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from landscapes import Neuron
+        >>> landscape = MLPAttentionLandscape(x=jnp.eye(2), f=jnp.eye(2))
+        >>> mu = Ensemble(Neuron(a=2 * jnp.eye(2), w=jnp.eye(2)))
+        >>> feature_space(landscape, [mu]).effective_rank.values.round(5).tolist()
+        [2.0]
+    """
+    import xarray
+
+    if not isinstance(landscape, NeuronLandscape):
+        raise InvalidInput(
+            f"landscape is a {type(landscape).__name__}; feature space is that of two-layer "
+            "networks (a NeuronLandscape)."
+        )
+    if not ensembles:
+        raise InvalidInput("ensembles is empty; give at least one.")
+    for ensemble in ensembles:
+        landscape.require_fit(ensemble)
+    rows: list[dict[str, Any]] = []
+    for ensemble in ensembles:
+        moments = landscape.moments(ensemble, chunk=chunk)
+        loss, correlation, rank = _measures(landscape, moments)
+        row = {"loss": loss, "correlation": correlation, "effective_rank": rank}
+        if isinstance(landscape, MLPAttentionLandscape):
+            row |= _critical_measures(landscape, moments, float(loss))
+        rows.append(jax.tree.map(np.asarray, row))
+    dims = {"correlation": ("angle",), "learned_fraction": ("feature",)}
+    units = {"loss": "loss", "level": "loss", "benign_excess": "loss"}
+    return xarray.Dataset(
+        {
+            name: (
+                ("ensemble", *dims.get(name, ())),
+                np.stack([row[name] for row in rows]),
+                {"units": units.get(name, "")},
+            )
+            for name in rows[0]
+        }
+    )
+
+
+@compiled_precisely
+def _measures(landscape: NeuronLandscape, moments: Array) -> tuple[Array, Array, Array]:
+    gram = moments.T @ moments / moments.shape[0]
+    _, features = orthonormal_features(landscape.f)
+    correlation = span_correlations(features, moments)
+    return landscape.energy(moments), correlation, rank_measures(gram).effective
+
+
+def _critical_measures(
+    landscape: MLPAttentionLandscape, moments: Array, loss: float
+) -> dict[str, Any]:
+    _, features = orthonormal_features(landscape.f)
+    near = nearest_critical(landscape, moments)
+    return {
+        "learned_fraction": fractions_inside(features, moments, landscape.ridge),
+        "missing": ", ".join(str(j + 1) for j in near.missing) or "none",
+        "distance": near.distance,
+        "level": near.level,
+        "benign_excess": loss - benign_threshold(feature_spectrum(landscape)),
+    }

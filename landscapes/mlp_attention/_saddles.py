@@ -1,0 +1,103 @@
+"""Ensembles placed exactly at a saddle of the attention landscape (theory.md, section 2)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Key
+
+from particles import Ensemble, InvalidInput
+
+from ..networks import Neuron
+from ._landscape import MLPAttentionLandscape
+from ._theory import eigen_features
+
+
+@jax.default_matmul_precision("highest")
+def saddle_ensemble(
+    key: Key[Array, ""],
+    landscape: MLPAttentionLandscape,
+    positions: Float[Array, "neurons inputs"],
+    missing: Iterable[int],
+    size: int,
+    *,
+    spread: float = 1.0,
+    filler_scale: float = 1.0,
+) -> Ensemble:
+    """N particles at the critical point that misses the features S, exact to round-off.
+
+    The T neurons at `positions` must span the targets (the realisable case). Their output weights
+    make h_μ equal to the learned eigen-features and |S| fillers orthogonal to every target, so
+    ∇R vanishes there: L = ½ Σ_{j∈S} λ_j and every particle stands still. Each neuron is repeated,
+    with output-weight offsets that cancel within its copies. (theory.md, section 2, checked)
+
+    Args:
+        key: draws the offsets and the fillers.
+        landscape: infinite prompts and no ridge.
+        positions: input weights of the neurons the targets are made of.
+        missing: the set S of missing features, numbered from 0 by decreasing eigenvalue.
+        size: number of particles N ≥ T; counts of copies differ by at most one.
+        spread: standard deviation of the cancelling offsets.
+        filler_scale: L² norm of each filler.
+
+    Raises:
+        InvalidInput: a ridge or finite prompts, N < T, positions of the wrong shape, dependent
+            targets, a missing feature that does not exist, or neurons that do not span the
+            targets or leave no room for the fillers.
+    """
+    missing = tuple(sorted(set(missing)))
+    samples, outputs = landscape.f.shape
+    neurons = positions.shape[0]
+    if float(landscape.ridge) > 0 or float(landscape.inverse_context) > 0:
+        raise InvalidInput(
+            "landscape has a ridge or a finite context_length, which move the saddles; the exact "
+            "construction needs ridge 0 and infinite context_length."
+        )
+    if any(not 0 <= j < outputs for j in missing):
+        raise InvalidInput(f"missing is {list(missing)}; features run from 0 to {outputs - 1}.")
+    if positions.shape[1] != landscape.x.shape[1]:
+        raise InvalidInput(
+            f"positions has shape {positions.shape}; its rows need {landscape.x.shape[1]} inputs."
+        )
+    if size < neurons:
+        raise InvalidInput(f"size is {size}; it must be at least the {neurons} neurons given.")
+
+    hidden = landscape.activation(landscape.x @ positions.T)
+    basis, singular, rotation = jnp.linalg.svd(hidden / samples**0.5, full_matrices=False)
+    rank = int(jnp.sum(singular > 1e4 * jnp.finfo(singular.dtype).eps * singular[0]))
+    basis = basis[:, :rank]
+    values, features = eigen_features(landscape)
+    if bool(jnp.any(values <= 0)):
+        raise InvalidInput("landscape has dependent target features; use canonical_form first.")
+    inside = basis.T @ features / samples**0.5
+    lost = float(jnp.max(jnp.abs(1 - jnp.linalg.norm(inside, axis=0))))
+    if lost > 1e5 * float(jnp.finfo(inside.dtype).eps):
+        raise InvalidInput(
+            f"positions do not span the target features (a part {lost:.1e} lies outside); give the "
+            "teacher's own input weights, or use the restricted flow."
+        )
+    if rank < outputs + len(missing):
+        raise InvalidInput(
+            f"positions span {rank} dimensions; {outputs} features and {len(missing)} fillers need "
+            f"{outputs + len(missing)}: give more neurons."
+        )
+
+    key_offset, key_filler = jax.random.split(key)
+    random = jax.random.normal(key_filler, (rank, len(missing)), basis.dtype)
+    fillers = jnp.linalg.qr(jnp.concatenate([inside, random], axis=1))[0][:, outputs:]
+    learned = [j for j in range(outputs) if j not in missing]
+    wanted = jnp.concatenate(
+        [inside[:, learned] * jnp.sqrt(values[jnp.array(learned, int)]), filler_scale * fillers],
+        axis=1,
+    )
+    output_weights = rotation[:rank].T @ (wanted / singular[:rank, None])
+
+    owner = jnp.arange(size) % neurons
+    copies = jnp.bincount(owner, length=neurons)
+    offset = spread * jax.random.normal(key_offset, (size, outputs), basis.dtype)
+    total = jax.ops.segment_sum(offset, owner, neurons)
+    offset = offset - (total / copies[:, None])[owner]
+    a = output_weights[owner] * (size / copies[owner])[:, None] + offset
+    return Ensemble(Neuron(a=a, w=positions[owner]))

@@ -1,0 +1,17 @@
+"""Two-layer networks: neurons as particles, plain regression, samples and their redraws (CB18)."""
+
+from ._activations import ACTIVATIONS as ACTIVATIONS
+from ._activations import Activation as Activation
+from ._activations import activation_from as activation_from
+from ._neurons import Neuron as Neuron
+from ._neurons import NeuronLandscape as NeuronLandscape
+from ._neurons import network_output as network_output
+from ._redraws import Redraw as Redraw
+from ._redraws import bootstrap as bootstrap
+from ._redraws import fresh_samples as fresh_samples
+from ._redraws import with_samples as with_samples
+from ._regression import RegressionLandscape as RegressionLandscape
+from ._samples import canonical_form as canonical_form
+from ._samples import checked_samples as checked_samples
+from ._samples import draw_inputs as draw_inputs
+from ._starts import neuron_start as neuron_start

@@ -1,0 +1,105 @@
+"""What all landscapes of two-layer networks share: a particle is one hidden neuron."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from particles import Ensemble
+from particles.internal import chunk_for, stream_sum
+
+from .._base import Landscape, compiled_precisely
+from ._activations import Activation
+
+
+class Neuron(NamedTuple):
+    """A particle θ = (a, w): the neuron x ↦ a σ(wᵀx).
+
+    Ensembles hold one of stacked arrays; the same structure carries whatever belongs to a and w:
+    shapes, scales, masks.
+
+    Args:
+        a: output weights, shape `(outputs,)`.
+        w: input weights, shape `(inputs,)`.
+    """
+
+    a: Any
+    w: Any
+
+
+class NeuronLandscape(Landscape):
+    """Abstract base: moments are the network's outputs h_μ(x) = ∫ a σ(wᵀx) dμ at the samples.
+
+    A concrete landscape declares the samples `x` and targets `f`, and writes the risk.
+    """
+
+    x: eqx.AbstractVar[Float[Array, "samples inputs"]]
+    f: eqx.AbstractVar[Float[Array, "samples outputs"]]
+    activation: eqx.AbstractVar[Activation]
+
+    @property
+    def particle(self) -> Neuron:
+        """Shapes and dtypes of one particle, for starts and for reading files."""
+        outputs, inputs = self.f.shape[1], self.x.shape[1]
+        dtype = self.x.dtype
+        return Neuron(*(jax.ShapeDtypeStruct((size,), dtype) for size in (outputs, inputs)))
+
+    def features(self, particle: Neuron) -> Float[Array, "samples outputs"]:
+        """Φ(θ) = (a_j σ(wᵀx_m))_{m,j}."""
+        return jnp.outer(self.activation(self.x @ particle.w), particle.a)
+
+    def feature_sum(
+        self, particles: Neuron, weights: Float[Array, " particles"]
+    ) -> Float[Array, "samples outputs"]:
+        """The same sum as two matrix products and one activation pass."""
+        return _network(particles, weights, self.x, self.activation)
+
+    def pairing(
+        self, particles: Neuron, dual: Float[Array, "samples outputs"]
+    ) -> Float[Array, " particles"]:
+        """⟨dual, Φ(θ_i)⟩ = Σ_m (a_i·dual_m) σ(w_iᵀx_m)."""
+        # CPUs contract the last axis of the hidden layer several times faster than the first: here
+        # (and in the gradient) that is the samples, in `_network` the particles.
+        hidden = self.activation(particles.w @ self.x.T)
+        return jnp.sum(hidden * (particles.a @ dual.T), axis=1)
+
+    def particle_bytes(self, particle: Neuron) -> int:
+        """Memory of one neuron's values at the samples, in both passes."""
+        return _hidden_bytes(self.x)
+
+    def output(
+        self, ensemble: Ensemble, x: Float[Array, "points inputs"], *, chunk: int | None = None
+    ) -> Float[Array, "points outputs"]:
+        """h_μ at points of the user's choice."""
+        return network_output(ensemble, x, self.activation, chunk=chunk)
+
+
+@compiled_precisely
+def network_output(
+    ensemble: Ensemble,
+    x: Float[Array, "points inputs"],
+    activation: Activation,
+    *,
+    chunk: int | None = None,
+) -> Float[Array, "points outputs"]:
+    """h_μ(x) = ∫ a σ(wᵀx) dμ of an ensemble of neurons, streamed over chunks of particles.
+
+    Raises:
+        InvalidInput: `chunk` is not positive.
+    """
+    chunk = chunk_for(ensemble.size, _hidden_bytes(x)) if chunk is None else chunk
+    network = functools.partial(_network, x=x, activation=activation)
+    return stream_sum(network, ensemble.particles, ensemble.weights, chunk, ensemble.mesh)
+
+
+def _network(neurons: Neuron, weights: Array, x: Array, activation: Activation) -> Array:
+    return activation(x @ neurons.w.T) @ (weights[:, None] * neurons.a)
+
+
+def _hidden_bytes(x: Array) -> int:
+    return 4 * x.shape[0] * x.dtype.itemsize  # the activation, its slope, two cotangents

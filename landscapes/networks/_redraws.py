@@ -1,0 +1,131 @@
+"""The same task on other samples: resampled, drawn afresh, or by quasi-Monte Carlo."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Key
+
+from particles import InvalidInput
+
+from .._base import Landscape
+from ._neurons import NeuronLandscape
+from ._samples import draw_inputs
+
+#: Draws a landscape of a given number of samples, as its key says.
+Redraw = Callable[[Key[Array, ""], int], Landscape]
+Method = Literal["plain", "quasi"]
+
+
+def bootstrap(landscape: Landscape) -> Redraw:
+    """Draws landscapes on samples taken with replacement from this one's.
+
+    Their spread is that which other samples of the same number would have caused. A landscape that
+    is no network draws fresh prompts instead (`Landscape.minibatch`).
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> from landscapes import RegressionLandscape
+        >>> landscape = RegressionLandscape(jnp.eye(3), jnp.ones((3, 1)))
+        >>> bootstrap(landscape)(jax.random.key(0), 5).x.shape
+        (5, 3)
+    """
+    if not isinstance(landscape, NeuronLandscape):
+        return landscape.minibatch
+
+    def redraw(key: Array, size: int) -> Landscape:
+        rows = jax.random.randint(key, (_checked(size),), 0, landscape.x.shape[0])
+        return with_samples(landscape, landscape.x[rows], landscape.f[rows])
+
+    return redraw
+
+
+def fresh_samples(
+    landscape: NeuronLandscape,
+    target: Callable[[Array], Array],
+    *,
+    distribution: str | Callable[..., Array] = "normal",
+    method: Method = "plain",
+) -> Redraw:
+    """Draws landscapes on fresh inputs with the same targets.
+
+    Args:
+        landscape: gives activation, ridge, prompt length and input dimension.
+        target: f°, from inputs `(samples, inputs)` to `(samples, outputs)`.
+        distribution: of the inputs, as in `draw_inputs`; with `"quasi"` one of its names.
+        method: `"plain"` for independent samples; `"quasi"` for scrambled Sobol points (scipy),
+            whose averages of smooth functions err less. Their numbers are powers of two.
+
+    Raises:
+        InvalidInput: an unknown method, or quasi-Monte Carlo of a distribution without a name.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> from landscapes import RegressionLandscape
+        >>> landscape = RegressionLandscape(jnp.ones((4, 2)), jnp.ones((4, 2)))
+        >>> redraw = fresh_samples(landscape, jnp.tanh, method="quasi")
+        >>> redraw(jax.random.key(0), 8).x.shape
+        (8, 2)
+    """
+    if method not in ("plain", "quasi"):
+        raise InvalidInput(f"method is {method!r}; choose 'plain' or 'quasi'.")
+    if method == "quasi" and (callable(distribution) or distribution not in QUANTILES):
+        raise InvalidInput(
+            f"distribution is {distribution!r}; quasi-Monte Carlo needs one of {list(QUANTILES)}."
+        )
+
+    def redraw(key: Array, size: int) -> Landscape:
+        dim = landscape.x.shape[1]
+        if method == "quasi":
+            x = _quasi(key, _checked(size), dim, str(distribution))
+        else:
+            x = draw_inputs(key, size, dim, distribution)
+        x = jnp.asarray(x, landscape.x.dtype)
+        return with_samples(landscape, x, target(x))
+
+    return redraw
+
+
+def with_samples(
+    landscape: NeuronLandscape,
+    x: Float[Array, "samples inputs"],
+    f: Float[Array, "samples outputs"],
+) -> NeuronLandscape:
+    """The landscape with other samples and all else alike."""
+    f = jnp.asarray(f, landscape.f.dtype)
+    return eqx.tree_at(lambda one: (one.x, one.f), landscape, (x, f))
+
+
+def _normal(u: np.ndarray) -> np.ndarray:
+    from scipy.special import ndtri
+
+    return ndtri(u)
+
+
+#: Quantile functions of the distributions of `draw_inputs`.
+QUANTILES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "normal": _normal,
+    "uniform": lambda u: 3**0.5 * (2 * u - 1),
+    "rademacher": lambda u: np.where(u < 0.5, -1.0, 1.0),
+}
+
+
+def _quasi(key: Array, size: int, dim: int, distribution: str) -> np.ndarray:
+    from scipy.stats import qmc
+
+    if size & (size - 1):
+        raise InvalidInput(f"size is {size}; Sobol points are balanced for powers of two only.")
+    seed = np.asarray(jax.random.bits(key, (4,))).tolist()
+    points = qmc.Sobol(dim, scramble=True, rng=np.random.default_rng(seed)).random(size)
+    return QUANTILES[distribution](np.clip(points, 1e-12, 1 - 1e-12))
+
+
+def _checked(size: int) -> int:
+    if size < 1:
+        raise InvalidInput(f"size is {size}; a landscape needs at least one sample.")
+    return size

@@ -1,0 +1,145 @@
+"""Samples (x, f) of network landscapes: checked, drawn, symmetrised, in canonical form."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, ArrayLike, Float, Key
+
+from particles import InvalidInput
+from particles.internal import require_finite
+
+#: Input distributions by name: functions of (key, shape, dtype), all of unit variance.
+DISTRIBUTIONS: dict[str, Callable[..., Array]] = {
+    "normal": jax.random.normal,
+    "uniform": lambda key, shape, dtype: 3**0.5 * jax.random.uniform(key, shape, dtype, -1, 1),
+    "rademacher": lambda key, shape, dtype: jax.random.rademacher(key, shape, dtype),
+}
+
+
+def checked_samples(x: ArrayLike, f: ArrayLike) -> tuple[Array, Array]:
+    """Inputs and targets as finite floating-point matrices of equal length.
+
+    Raises:
+        InvalidInput: not two matrices with the same number of rows, or non-finite numbers.
+    """
+    x, f = jnp.asarray(x), jnp.asarray(f)
+    if x.ndim != 2 or f.ndim != 2 or x.shape[0] != f.shape[0] or 0 in x.shape + f.shape:
+        raise InvalidInput(
+            f"x has shape {x.shape} and f has shape {f.shape}; they must be (samples, inputs) and "
+            "(samples, outputs) with the same, non-zero number of samples."
+        )
+    dtype = jnp.promote_types(jnp.result_type(x, f), jnp.float32)
+    x, f = x.astype(dtype), f.astype(dtype)
+    require_finite("x", x)
+    require_finite("f", f)
+    return x, f
+
+
+def draw_inputs(
+    key: Key[Array, ""],
+    samples: int,
+    dim: int,
+    distribution: str | Callable[..., Array] = "normal",
+    *,
+    symmetric: Sequence[int] = (),
+) -> Float[Array, "samples dim"]:
+    """Draw inputs, optionally closed under sign flips of some coordinates.
+
+    A set that the flips map to itself makes the subspace where those input weights vanish
+    invariant under the flow. (theory.md, section 2)
+
+    Args:
+        key: random key.
+        samples: number of rows M; a multiple of 2^s for s symmetric coordinates.
+        dim: number of columns d.
+        distribution: a name, or a callable of (key, shape, dtype).
+        symmetric: coordinates whose sign flips must leave the set of rows unchanged.
+
+    Raises:
+        InvalidInput: unknown distribution, sizes not positive, M no multiple of 2^s, or a
+            symmetric coordinate that does not exist or is named twice.
+
+    Example:
+        >>> import jax
+        >>> draw_inputs(jax.random.key(0), 8, 3, symmetric=[2])[:, 2].sum().item()
+        0.0
+    """
+    if isinstance(distribution, str):
+        if distribution not in DISTRIBUTIONS:
+            raise InvalidInput(
+                f"distribution is {distribution!r}; choose one of {sorted(DISTRIBUTIONS)} "
+                "or give a callable."
+            )
+        distribution = DISTRIBUTIONS[distribution]
+    if samples < 1 or dim < 1:
+        raise InvalidInput(f"samples is {samples} and dim is {dim}; both must be positive.")
+    if any(not 0 <= axis < dim for axis in symmetric) or len(set(symmetric)) < len(symmetric):
+        raise InvalidInput(
+            f"symmetric is {list(symmetric)}; coordinates run from 0 to {dim - 1}, each named once."
+        )
+    copies = 2 ** len(symmetric)
+    if samples % copies:
+        raise InvalidInput(
+            f"samples is {samples}; with {len(symmetric)} symmetric coordinates it must be a "
+            f"multiple of {copies}."
+        )
+    dtype = jnp.result_type(float)
+    base = distribution(key, (samples // copies, dim), dtype)
+    flips = jnp.ones((copies, dim), dtype)
+    if symmetric:
+        signs = jnp.array(list(itertools.product((1.0, -1.0), repeat=len(symmetric))), dtype)
+        flips = flips.at[:, jnp.array(symmetric)].set(signs)
+    return (flips[:, None, :] * base[None]).reshape(samples, dim)
+
+
+@jax.default_matmul_precision("highest")
+def canonical_form(
+    f: Float[Array, "samples outputs"],
+    spectrum: Sequence[float] | Float[Array, " rank"] | None = None,
+    *,
+    tolerance: float = 1e-9,
+) -> tuple[Float[Array, "samples rank"], Float[Array, "outputs rank"]]:
+    """Rotate and rescale targets so that Σ°° = E[f°f°ᵀ] is diagonal with a prescribed spectrum.
+
+    Args:
+        f: targets.
+        spectrum: wanted eigenvalues of Σ°°, positive; `None` keeps the targets' own, without
+            those below `tolerance` times the largest.
+        tolerance: relative size below which an eigenvalue counts as zero.
+
+    Returns:
+        The new targets f T, and T. Columns are ordered by decreasing original eigenvalue.
+
+    Raises:
+        InvalidInput: the spectrum has a non-positive entry, or more entries than Σ°° has rank.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> g, _ = canonical_form(jnp.array([[1.0, 1.0], [1.0, -2.0]]), [1.0, 0.5])
+        >>> jnp.diag(g.T @ g / 2).round(6).tolist()
+        [1.0, 0.5]
+    """
+    values, vectors = jnp.linalg.eigh(f.T @ f / f.shape[0])
+    values, vectors = values[::-1], vectors[:, ::-1]
+    floor = max(tolerance, 100 * float(jnp.finfo(f.dtype).eps)) * float(values[0])
+    rank = int(jnp.sum(values > floor))
+    if spectrum is None:
+        transform = vectors[:, :rank]
+    else:
+        wanted = jnp.asarray(spectrum, f.dtype)
+        if wanted.ndim != 1 or wanted.size == 0 or not bool(jnp.all(wanted > 0)):
+            raise InvalidInput(f"spectrum is {wanted.tolist()}; its entries must be positive.")
+        if wanted.size > rank:
+            raise InvalidInput(
+                f"spectrum has {wanted.size} entries, but the targets span only {rank} dimensions "
+                f"on {f.shape[0]} samples: ask for at most {rank}, or give more samples."
+            )
+        transform = vectors[:, : wanted.size] * jnp.sqrt(wanted / values[: wanted.size])
+    # Columns of an eigenbasis have free signs; fix them so that equal input gives equal output.
+    largest = jnp.argmax(jnp.abs(transform), axis=0, keepdims=True)
+    transform = transform * jnp.sign(jnp.take_along_axis(transform, largest, axis=0))
+    return f @ transform, transform

@@ -1,0 +1,38 @@
+"""Many ensembles at once, within the memory of one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+from jaxtyping import PyTree
+
+from landscapes import Landscape
+from particles import Ensemble
+from particles.internal import chunk_for
+
+
+def map_batch(
+    landscape: Landscape,
+    fn: Callable[[Any], Any],
+    batch: PyTree,
+    ensemble: Callable[[Any], Ensemble] = lambda one: one,
+) -> Any:
+    """`fn` of every entry of a batch, vmapped over as many as fit the memory of one chunk.
+
+    Args:
+        landscape: tells what a particle costs.
+        fn: of one entry.
+        batch: leaves with a leading axis.
+        ensemble: the ensemble within one entry.
+    """
+    count = jax.tree.leaves(batch)[0].shape[0]
+    one = jax.eval_shape(lambda b: ensemble(jax.tree.map(lambda leaf: leaf[0], b)), batch)
+    particle = jax.eval_shape(lambda p: jax.tree.map(lambda leaf: leaf[0], p), one.particles)
+    most = chunk_for(count * one.size, landscape.particle_bytes(particle)) // one.size
+    # A divisor leaves no remainder, which would be compiled apart.
+    at_once = max(n for n in range(1, max(1, most) + 1) if count % n == 0)
+    if at_once == count or one.mesh is not None:
+        return jax.vmap(fn)(batch)
+    return jax.lax.map(fn, batch, batch_size=at_once)

@@ -1,0 +1,105 @@
+"""Why a run failed, and which step would not have."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+
+import jax
+import jax.flatten_util
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import PyTree
+
+from particles import Ensemble
+from particles.internal import leaf_names
+from saddle_analysis import HessianOperator, extreme_eigenpairs
+
+from ..flows import GradientFlow
+from ._outcome import Outcome
+from ..flows import FlowState
+
+
+def stable_step(flow: GradientFlow, start: Ensemble | FlowState) -> float:
+    """1/λ_max of the curvature at an ensemble or state: half of what explicit Euler could take.
+
+    Takes the Wasserstein Hessian and, at a finite timescale ratio ε, the fast variables' Hessian
+    over ε. Infinite where nothing curves upwards.
+    """
+    key = jax.random.key(0)  # random steps have curvature too
+    state = start if isinstance(start, FlowState) else flow.start(start, dt=1.0, key=key)
+    operator = HessianOperator(flow.landscape, state.ensemble, state.fast, chunk=flow.chunk)
+    curvature = float(extreme_eigenpairs(operator, which="largest", tolerance=1e-2).values[-1])
+    if state.fast is not None:
+        flat, unravel = jax.flatten_util.ravel_pytree(state.fast)
+        risk = lambda v: flow.landscape.risk(operator.moments, unravel(v))  # noqa: E731
+        stiff = float(jnp.linalg.eigvalsh(jax.hessian(risk)(flat))[-1])
+        curvature = max(curvature, stiff * float(flow.inverse_ratio))  # pyright: ignore
+    return 1 / curvature if curvature > 0 else math.inf
+
+
+def explain_failure(
+    flow: GradientFlow,
+    first: FlowState | None,
+    state: FlowState,
+    outcome: Outcome,
+    batch: bool,
+) -> str:
+    """One sentence with step, time, offending quantity and a step to try instead.
+
+    Args:
+        flow: the flow that ran.
+        first: where it started, if that was kept.
+        state: the last good state.
+        outcome: how it failed.
+        batch: whether the states carry a seed axis.
+    """
+    where = ""
+    if batch:
+        lost = np.flatnonzero(~np.asarray(state.finite))
+        seed = int(lost[0]) if lost.size else 0
+        first, state = jax.tree.map(lambda leaf: leaf[seed], (first, state))
+        where = f"in seed {seed} "
+    moments = flow.landscape.moments(state.ensemble, chunk=flow.chunk)
+    loss = flow.landscape.energy(moments, state.fast)
+    velocity = flow.landscape.velocity(state.ensemble, state.fast, chunk=flow.chunk)
+    tree = {"moments": moments, "loss": loss, "velocity": velocity, "fast": state.fast}
+    culprit = _first_bad(tree) or _fastest(velocity)
+    remedy = 0.5 * float(state.dt)
+    # Curvature often grows along the flow, but where the loss has exploded it says nothing.
+    known = [] if first is None else [first]
+    if all(loss <= flow.landscape.value(s.ensemble, s.fast, chunk=flow.chunk) for s in known):
+        known = [*known, state]
+    for looked_at in known:
+        with contextlib.suppress(ValueError, RuntimeError, FloatingPointError):
+            remedy = min(remedy, stable_step(flow, looked_at))
+    advice = (
+        "The velocity is singular nearby, or rtol and atol are below what the precision resolves."
+        if flow.scheme.adaptive
+        else f"Try dt = {remedy:.2g}, or the adaptive scheme."
+    )
+    return (
+        f"the run {outcome.value}: {where}at step {int(state.step)}, t = {float(state.time):.6g} "
+        f"with dt = {float(state.dt):.3g}; {culprit}. {advice}"
+    )
+
+
+def _first_bad(tree: PyTree) -> str | None:
+    for name, leaf in zip(leaf_names(tree), jax.tree.leaves(tree), strict=True):
+        bad = ~jnp.isfinite(leaf)
+        if bool(jnp.any(bad)):
+            index = [int(i) for i in jnp.unravel_index(jnp.argmax(bad), leaf.shape)]
+            return f"{name}{index or ''} is {float(leaf[tuple(index)])}"
+    return None
+
+
+def _fastest(velocity: PyTree) -> str:
+    """The leaf and particle that move fastest: the usual suspect of an unstable step."""
+    sizes = {
+        name: jnp.max(jnp.abs(leaf).reshape(leaf.shape[0], -1), axis=1)
+        for name, leaf in zip(leaf_names(velocity), jax.tree.leaves(velocity), strict=True)
+    }
+    name = max(sizes, key=lambda n: float(jnp.max(sizes[n])))
+    particle = int(jnp.argmax(sizes[name]))
+    speed = float(sizes[name][particle])
+    return f"the fastest particle is {particle}, whose {name} moves at {speed:.3g}"

@@ -1,0 +1,29 @@
+"""Studies of many runs: N to infinity, escapes, perturbed flows, descent."""
+
+from ._convergence import DISTANCES as DISTANCES
+from ._convergence import ORDERS as ORDERS
+from ._convergence import Convergence as Convergence
+from ._convergence import Draw as Draw
+from ._convergence import convergence_study as convergence_study
+from ._convergence import effective_sizes as effective_sizes
+from ._convergence import measured as measured
+from ._descent import Descent as Descent
+from ._descent import descent_study as descent_study
+from ._descent import gradient_noise as gradient_noise
+from ._escapes import Escapes as Escapes
+from ._escapes import escape_study as escape_study
+from ._escapes import unstable_pairs as unstable_pairs
+from ._exponents import CONFIDENCE as CONFIDENCE
+from ._exponents import Exponent as Exponent
+from ._exponents import fit_exponent as fit_exponent
+from ._perturbed import KICKS as KICKS
+from ._perturbed import Event as Event
+from ._perturbed import PerturbedRun as PerturbedRun
+from ._perturbed import kick_field as kick_field
+from ._perturbed import simulate_perturbed as simulate_perturbed
+from ._softmax import GrowthStudy as GrowthStudy
+from ._softmax import ImbalanceStudy as ImbalanceStudy
+from ._softmax import TailStudy as TailStudy
+from ._softmax import growth_study as growth_study
+from ._softmax import imbalance_study as imbalance_study
+from ._softmax import tail_study as tail_study

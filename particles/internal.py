@@ -1,0 +1,10 @@
+"""Plumbing that other packages need: streaming, host copies, names of leaves. May change."""
+
+from ._placement import to_host as to_host
+from ._streaming import chunk_for as chunk_for
+from ._streaming import equal_weights as equal_weights
+from ._streaming import stream_map as stream_map
+from ._streaming import stream_sum as stream_sum
+from ._transport import coordinates as coordinates
+from ._tree import leaf_names as leaf_names
+from ._tree import require_finite as require_finite

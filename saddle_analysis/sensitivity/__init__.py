@@ -1,0 +1,9 @@
+"""How curvature depends on the samples, on parameters and on the timescale ratio."""
+
+from ._held_out import HeldOut as HeldOut
+from ._held_out import held_out_curvature as held_out_curvature
+from ._samples import Seen as Seen
+from ._samples import measure as measure
+from ._samples import parameter_sensitivity as parameter_sensitivity
+from ._samples import sample_sensitivity as sample_sensitivity
+from ._timescales import timescale_sensitivity as timescale_sensitivity

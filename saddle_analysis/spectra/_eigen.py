@@ -1,0 +1,273 @@
+"""Extreme eigenpairs of a curvature operator, each with its true residual and an error bound."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from typing import Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, PyTree
+
+from particles import InvalidInput
+
+from ._budget import Budget, ProgressCallback
+from ._low_rank import InteractionSpectrum, interaction_spectrum, moment_route_pays
+from ._sweeps import SweepRule, certain_sweep, default_capacity
+from ._symmetric import SymmetricOperator, dense_matrix, dtype_of
+
+Which = Literal["smallest", "largest", "both"]
+
+
+class Eigenpairs(NamedTuple):
+    """Eigenvalues in increasing order, each with the residual that proves it.
+
+    Args:
+        values: eigenvalues, shape `(count,)`; 1/time, since curvature is a rate.
+        fields: one vector field per eigenvalue, of unit L²(μ) norm, mutually orthogonal.
+        residuals: ‖Hu − λu‖ in L²(μ), by one product of its own per pair; an eigenvalue of H lies
+            within this distance of λ.
+        products: Hessian products spent, those for the residuals included.
+        converged: whether every residual met the asked tolerance and no missed copy of a repeated
+            eigenvalue was left to look for.
+        bounds: error bound of every value: min(r, r²/gap) plus round-off, the gap taken to the
+            nearest other eigenvalue found.
+        norm: estimate of ‖H‖ (a lower bound, tight after a few products).
+        stopped: which limit ended the computation early; empty if none did.
+    """
+
+    values: np.ndarray
+    fields: list[PyTree]
+    residuals: np.ndarray
+    products: int
+    converged: bool
+    bounds: np.ndarray = np.zeros(0)
+    norm: float = 0.0
+    stopped: str = ""
+
+    def __str__(self) -> str:
+        """One line per eigenpair."""
+        lines = [
+            f"λ = {value:+.9g} ± {bound:.1e}  (residual {residual:.1e})"
+            for value, bound, residual in zip(self.values, self.bounds, self.residuals, strict=True)
+        ]
+        state = "converged" if self.converged else f"not converged ({self.stopped or 'precision'})"
+        return "\n".join([*lines, f"{self.products} Hessian products, {state}"])
+
+
+def extreme_eigenpairs(
+    operator: SymmetricOperator,
+    count: int = 1,
+    *,
+    which: Which = "smallest",
+    tolerance: float | None = None,
+    residual: float | None = None,
+    max_products: int = 20_000,
+    seed: int = 0,
+    capacity: int | None = None,
+    verify: bool = True,
+    dense_below: int = 200,
+    progress: ProgressCallback | None = None,
+    time_limit: float | None = None,
+) -> Eigenpairs:
+    """The `count` smallest or largest eigenpairs (or both) by guarded, restarted Lanczos.
+
+    The accuracy is relative to ‖H‖, not to the eigenvalue: a spectrum full of zeros costs no
+    more than any other. A Krylov space holds one vector of every eigenspace, so for `count` > 1 a
+    second sweep, orthogonal to what was found, looks for further copies of repeated eigenvalues
+    (`verify`), until one that lies 1e-4 ‖H‖ beyond the innermost is missed with probability below
+    one per cent; members of a narrower cluster may stand in for each other. Small operators are
+    diagonalised densely, interaction operators of few moments through those moments
+    (`interaction_spectrum`).
+
+    Args:
+        operator: from `HessianOperator`, or any `SymmetricOperator`.
+        count: number of eigenpairs, at either end for `"both"`.
+        which: end of the spectrum.
+        tolerance: residual asked for, relative to ‖H‖; by default 1e-8, or what the precision
+            resolves.
+        residual: residual asked for in absolute terms (1/time); overrides `tolerance`.
+        max_products: bound on Hessian products; what there is by then is returned.
+        seed: of the start vectors.
+        capacity: basis vectors held at once; by default what fits 256 MB, at most 240.
+        verify: look for missed copies of repeated eigenvalues.
+        dense_below: up to this many unknowns the matrix is formed.
+        progress: called with a `Progress` every few products.
+        time_limit: seconds after which the best pairs so far are returned.
+
+    Raises:
+        InvalidInput: `count` is not between 1 and the number of unknowns, or a tolerance or limit
+            is not positive.
+        RuntimeError: a Hessian product is not finite.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from saddle_analysis.spectra import MatrixOperator
+        >>> operator = MatrixOperator(jnp.array([-1.0] + [0.0] * 398 + [2.0]))
+        >>> pairs = extreme_eigenpairs(operator, which="both")
+        >>> pairs.values.round(4).tolist(), pairs.converged
+        ([-1.0, 2.0], True)
+    """
+    size = operator.size
+    wanted = 2 * count if which == "both" else count
+    if which not in ("smallest", "largest", "both"):
+        raise InvalidInput(f"which is {which!r}; choose 'smallest', 'largest' or 'both'.")
+    if not 1 <= count <= wanted <= size:
+        raise InvalidInput(
+            f"count is {count} with which={which!r}; the operator has {size} unknowns, so ask for "
+            f"1 to {size // 2 if which == 'both' else size}."
+        )
+    target = _checked_tolerance(operator, tolerance, residual)
+    rule = SweepRule(count, which, target, relative=residual is None)
+    budget = Budget(max_products, time_limit, progress)
+    if moment_route_pays(operator):
+        spectrum = interaction_spectrum(operator)  # pyright: ignore[reportArgumentType]
+        return _from_moments(spectrum, rule, budget)
+    if size <= max(dense_below, wanted):
+        return dense_eigenpairs(operator, rule.select, np.inf)
+    capacity = default_capacity(operator, wanted) if capacity is None else capacity
+    if not capacity >= wanted + 4:
+        raise InvalidInput(f"capacity is {capacity}; it must be at least {wanted + 4} here.")
+    key = jax.random.key(seed)
+    first = certain_sweep(operator, jax.random.fold_in(key, 0), capacity, None, rule, budget)
+    vectors, values, norm = first.vectors, first.values, first.norm
+    certain = first.finished and not (verify and count > 1)
+    sweeps = 0
+    while first.finished and not certain and not budget.spent and vectors.shape[0] < size:
+        sweeps += 1
+        again = certain_sweep(
+            operator,
+            jax.random.fold_in(key, sweeps),
+            capacity,
+            vectors,
+            rule.missing(values, norm),
+            budget,
+        )
+        norm = max(norm, again.norm)
+        certain = again.finished and again.values.size == 0
+        if not again.values.size:
+            break
+        vectors = jnp.concatenate([vectors, again.vectors])
+        values = np.concatenate([values, again.values])
+        keep = rule.select(np.sort(values))
+        keep = np.argsort(values)[keep]
+        # What is dropped lies inside the wanted range's end, where the next sweep may find it
+        # again: it does no harm there.
+        vectors, values = vectors[np.sort(keep)], values[np.sort(keep)]
+    certain = certain or vectors.shape[0] == size
+    spectrum = np.concatenate([values, first.others])
+    target = rule.target_for(norm)
+    return with_residuals(operator, vectors, spectrum, target, certain, norm, budget)
+
+
+def smallest_eigenpair(operator: SymmetricOperator, **options: object) -> Eigenpairs:
+    """The smallest eigenvalue alone; see `extreme_eigenpairs`."""
+    return extreme_eigenpairs(operator, 1, **options)  # pyright: ignore[reportArgumentType]
+
+
+def _from_moments(spectrum: InteractionSpectrum, rule: SweepRule, budget: Budget) -> Eigenpairs:
+    """The wanted pairs of an interaction operator of low rank, exact to round-off."""
+    operator = spectrum.operator
+    zeros = np.zeros(min(spectrum.zeros, 2 * rule.count))
+    values = np.concatenate([spectrum.values, zeros])
+    order = np.argsort(values, kind="stable")
+    wanted = order[rule.select(values[order])]
+    rows = [operator.to_vector(spectrum.field(int(i))) for i in wanted if i < spectrum.values.size]
+    found = jnp.stack(rows) if rows else jnp.zeros((0, operator.size), operator.dtype)
+    found = found / jnp.linalg.norm(found, axis=1, keepdims=True)
+    missing = len(wanted) - len(rows)
+    if missing:  # any vectors orthogonal to every eigenfield: a projection of random ones
+        everything = jnp.stack(
+            [operator.to_vector(spectrum.field(i)) for i in range(spectrum.values.size)]
+            or [jnp.zeros(operator.size, operator.dtype)]
+        )
+        noise = jax.random.normal(jax.random.key(0), (missing, operator.size), operator.dtype)
+        for _ in range(2):
+            inside = jnp.matmul(noise, everything.T, precision="highest")
+            noise = noise - jnp.matmul(inside, everything, precision="highest")
+        found = jnp.concatenate([found, jnp.linalg.qr(noise.T)[0].T])
+    norm = float(np.max(np.abs(values), initial=0.0))
+    gaps = np.concatenate([values[wanted], np.delete(values, wanted)])
+    return with_residuals(operator, found, gaps, np.inf, True, norm, budget)
+
+
+def _checked_tolerance(
+    operator: SymmetricOperator, tolerance: float | None, residual: float | None
+) -> float:
+    dtype = dtype_of(operator)
+    precision = float(np.finfo(dtype).eps)
+    if residual is not None:
+        if not residual > 0:
+            raise InvalidInput(f"residual is {residual}; it must be positive.")
+        return residual
+    if tolerance is None:
+        return max(1e-8, 50 * precision)
+    if not tolerance > 0:
+        raise InvalidInput(f"tolerance is {tolerance}; it must be positive.")
+    if tolerance < 8 * precision:
+        warnings.warn(
+            f"tolerance {tolerance:.0e} is below what {dtype} can resolve; {8 * precision:.0e} is "
+            "used.",
+            stacklevel=3,
+        )
+        return 8 * precision
+    return tolerance
+
+
+def dense_eigenpairs(
+    operator: SymmetricOperator, select: Callable[[np.ndarray], np.ndarray], target: float
+) -> Eigenpairs:
+    """The eigenpairs that `select` picks among all eigenvalues, by forming the matrix."""
+    values, vectors = np.linalg.eigh(dense_matrix(operator))
+    keep = np.arange(values.size)[select(values)]
+    norm = float(np.max(np.abs(values)))
+    budget = Budget(2 * operator.size)
+    budget.products = operator.size
+    rows = jnp.asarray(vectors[:, keep].T, dtype_of(operator))
+    spectrum = np.concatenate([values[keep], np.delete(values, keep)])
+    return with_residuals(operator, rows, spectrum, target, True, norm, budget)
+
+
+def with_residuals(
+    operator: SymmetricOperator,
+    vectors: Float[Array, "count size"],
+    spectrum: np.ndarray,
+    target: float,
+    certain: bool,
+    norm: float,
+    budget: Budget,
+) -> Eigenpairs:
+    """Rayleigh quotient, true residual and bound of every vector; `spectrum` gives the gaps."""
+    values, residuals = [], []
+    for vector in vectors:
+        value, residual = _rayleigh(vector, operator.matvec(vector))
+        values.append(float(value))
+        residuals.append(float(residual))
+        budget.products += 1
+    count = len(values)
+    round_off = float(np.finfo(dtype_of(operator)).eps) * norm
+    bounds = np.empty(count)
+    for i, (value, residual) in enumerate(zip(values, residuals, strict=True)):
+        gap = np.min(np.abs(np.delete(spectrum, i) - value), initial=np.inf) - residual
+        sharp = residual**2 / gap if gap > residual else residual
+        bounds[i] = min(residual, sharp) + round_off
+    order = np.argsort(values)
+    met = bool(np.all(np.asarray(residuals) <= max(target, 20 * round_off)))
+    return Eigenpairs(
+        np.asarray(values)[order],
+        [operator.to_field(vectors[i]) for i in order],
+        np.asarray(residuals)[order],
+        budget.products,
+        certain and met,
+        bounds[order],
+        norm,
+        "" if certain and met else budget.reason,
+    )
+
+
+@jax.jit
+def _rayleigh(vector: Array, image: Array) -> tuple[Array, Array]:
+    value = jnp.vdot(vector, image) / jnp.vdot(vector, vector)
+    return value, jnp.linalg.norm(image - value * vector) / jnp.linalg.norm(vector)

@@ -1,0 +1,162 @@
+"""Curvature operators on vector fields over an ensemble: matrix-free, streaming, symmetric."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import scipy.sparse.linalg
+from jax.core import Tracer
+from jax.flatten_util import ravel_pytree
+from jaxtyping import Array, Float, PyTree
+
+from landscapes import Landscape
+from particles import Ensemble, InvalidInput
+from particles.internal import require_finite, stream_map, stream_sum
+
+Part = Literal["full", "interaction"]
+
+
+class HessianOperator(eqx.Module):
+    """The Wasserstein Hessian of L at an ensemble, acting on vector fields u(θ_i).
+
+    `part="full"` is ⟨u, Hu⟩ = ∫∫ uᵀ ∇∇' δ²L/δμ² u' dμdμ' + ∫ uᵀ ∇²(δL/δμ) u dμ, for equal weights
+    N times the Euclidean Hessian of the particle energy. `part="interaction"` keeps the double
+    integral alone: KS24's H_μ, to which the full operator reduces where ∇δL/δμ ≡ 0. Both are
+    self-adjoint in the tangent inner product ⟨u, v⟩ = Σ_i p_i u_i·v_i.
+    (theory.md, section 1; KS24; YKS25)
+
+    Args:
+        landscape: any landscape.
+        ensemble: where to take the Hessian; all weights positive.
+        fast: frozen fast variables; `None` for the two-timescale limit (the reduced Hessian).
+        part: `"full"` or `"interaction"`.
+        chunk: particles held at once.
+
+    Raises:
+        InvalidInput: non-finite particles, or a particle of zero weight.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from landscapes import Neuron, RegressionLandscape
+        >>> landscape = RegressionLandscape(jnp.array([[1.0]]), jnp.array([[2.0]]), "relu")
+        >>> mu = Ensemble(Neuron(a=jnp.array([[1.0]]), w=jnp.array([[1.0]])))
+        >>> HessianOperator(landscape, mu).dense().tolist()  # F = ½(2 − aw)² at a = w = 1
+        [[1.0, 0.0], [0.0, 1.0]]
+    """
+
+    landscape: Landscape
+    ensemble: Ensemble
+    fast: PyTree | None
+    moments: PyTree
+    dual: PyTree
+    part: Part = eqx.field(static=True)
+    chunk: int = eqx.field(static=True)
+
+    def __init__(
+        self,
+        landscape: Landscape,
+        ensemble: Ensemble,
+        fast: PyTree | None = None,
+        *,
+        part: Part = "full",
+        chunk: int | None = None,
+    ):
+        if part not in ("full", "interaction"):
+            raise InvalidInput(f"part is {part!r}; choose 'full' or 'interaction'.")
+        require_finite("ensemble", ensemble.particles)
+        positive = True if ensemble.weights is None else jnp.all(ensemble.weights > 0)
+        if not isinstance(positive, Tracer) and not bool(positive):
+            raise InvalidInput(
+                "ensemble has particles of zero weight, which carry no tangent directions; drop "
+                "them before taking the Hessian."
+            )
+        self.landscape, self.ensemble, self.fast, self.part = landscape, ensemble, fast, part
+        self.chunk = landscape.chunk(ensemble, chunk)
+        self.moments = landscape.moments(ensemble, chunk=self.chunk)
+        self.dual = jax.grad(landscape.energy)(self.moments, fast)
+
+    @property
+    def size(self) -> int:
+        """Number of unknowns: particles times parameters of one particle."""
+        return sum(leaf.size for leaf in jax.tree.leaves(self.ensemble.particles))
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Floating type of the coordinates."""
+        return np.dtype(jnp.result_type(*jax.tree.leaves(self.ensemble.particles)))
+
+    @eqx.filter_jit
+    def apply(self, field: PyTree) -> PyTree:
+        """Hu, in two streaming passes: the moments' response, then its pull-back."""
+        with jax.default_matmul_precision("highest"):
+            return self._apply(field)
+
+    def _apply(self, field: PyTree) -> PyTree:
+        landscape, ensemble = self.landscape, self.ensemble
+        particles, mesh = ensemble.particles, ensemble.mesh
+
+        def response(part: tuple[PyTree, PyTree], weights: Array) -> PyTree:
+            total = lambda p: landscape.feature_sum(p, weights)  # noqa: E731
+            return jax.jvp(total, (part[0],), (part[1],))[1]
+
+        moving = stream_sum(response, (particles, field), ensemble.weights, self.chunk, mesh)
+        gradient = jax.grad(lambda m: landscape.energy(m, self.fast))
+        _, bent = jax.jvp(gradient, (self.moments,), (moving,))
+        if self.part == "interaction":
+            return landscape.gradient_field(ensemble, bent, chunk=self.chunk)
+
+        def pull(part: tuple[PyTree, PyTree]) -> PyTree:
+            size = jax.tree.leaves(part)[0].shape[0]
+            force = lambda p, dual: landscape.gradient_field(Ensemble(p), dual, chunk=size)  # noqa: E731
+            return jax.jvp(force, (part[0], self.dual), (part[1], bent))[1]
+
+        return stream_map(pull, (particles, field), self.chunk, mesh)
+
+    # --- as a matrix -----------------------------------------------------------------------------
+
+    def to_vector(self, field: PyTree) -> Float[Array, " size"]:
+        """A vector field as coordinates in an orthonormal basis of L²(μ): √p_i u_i, flattened."""
+        return ravel_pytree(_scaled(field, jnp.sqrt(self.ensemble.probabilities)))[0]
+
+    def to_field(self, vector: Array) -> PyTree:
+        """The vector field with the given coordinates; inverse of `to_vector`."""
+        _, unravel = ravel_pytree(self.ensemble.particles)
+        return _scaled(unravel(jnp.asarray(vector)), 1 / jnp.sqrt(self.ensemble.probabilities))
+
+    @eqx.filter_jit
+    def matvec(self, vector: Float[Array, " size"]) -> Float[Array, " size"]:
+        """The operator in orthonormal coordinates, where it is a symmetric matrix."""
+        return self.to_vector(self.apply(self.to_field(vector)))
+
+    def dense(self) -> Float[Array, "size size"]:
+        """The symmetric matrix in orthonormal coordinates; for small problems.
+
+        Raises:
+            InvalidInput: more than 20,000 unknowns.
+        """
+        if self.size > 20_000:
+            raise InvalidInput(
+                f"the operator has {self.size} unknowns; dense() is for at most 20000, use "
+                "extreme_eigenpairs."
+            )
+        return jax.lax.map(self.matvec, jnp.eye(self.size, dtype=self.dtype))
+
+    def as_linear_operator(self) -> scipy.sparse.linalg.LinearOperator:
+        """For scipy's eigensolvers, in orthonormal coordinates."""
+
+        def matvec(vector: np.ndarray) -> np.ndarray:
+            return np.asarray(self.matvec(jnp.asarray(vector.reshape(-1), self.dtype)))
+
+        shape = (self.size, self.size)
+        linear: Any = scipy.sparse.linalg.LinearOperator
+        return linear(shape, matvec=matvec, dtype=self.dtype)
+
+
+def _scaled(field: PyTree, factor: Float[Array, " particles"]) -> PyTree:
+    return jax.tree.map(
+        lambda leaf: leaf * factor.reshape(-1, *[1] * (leaf.ndim - 1)).astype(leaf.dtype), field
+    )
