@@ -140,11 +140,11 @@ def load_config(path: str | os.PathLike) -> Config:
     return fill(Config, table, "")
 
 
-def save_config(path: str | os.PathLike, config: Any) -> None:
-    """Write a configuration dataclass as TOML; `load_config` reads it back equal."""
+def save_config(path: str | os.PathLike, config: Any, command: str = "simulate") -> None:
+    """Write a configuration dataclass as TOML, headed by the command that it belongs to."""
     import tomli_w
 
-    text = tomli_w.dumps(_plain(dataclasses.asdict(config)))
+    text = tomli_w.dumps({"command": command} | _plain(dataclasses.asdict(config)))
     Path(path).write_text(text, encoding="utf-8")
 
 
