@@ -1,4 +1,4 @@
-"""Figures: functions that draw into an `Axes`."""
+"""Figures: functions that draw into an `Axes`, and the palette that they share."""
 
 from ._convergence import plot_distances as plot_distances
 from ._convergence import plot_errors as plot_errors
@@ -38,3 +38,11 @@ from ._softmax import plot_imbalance_study as plot_imbalance_study
 from ._softmax import plot_logits as plot_logits
 from ._softmax import plot_query_losses as plot_query_losses
 from ._softmax import plot_tail_study as plot_tail_study
+from ._theme import MEASURED as MEASURED
+from ._theme import QUIET as QUIET
+from ._theme import SECOND as SECOND
+from ._theme import SERIES as SERIES
+from ._theme import THEORY as THEORY
+from ._theme import legend as legend
+from ._theme import shades as shades
+from ._theme import with_unit as with_unit

@@ -1,4 +1,4 @@
-"""Figures of the landscape around an ensemble. Re-exported by `meanfield.plots`."""
+"""Figures of the landscape around an ensemble."""
 
 from __future__ import annotations
 
@@ -8,12 +8,25 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike
 
+from ._theme import (
+    BRIGHT,
+    INK,
+    MEASURED,
+    PAPER,
+    QUIET,
+    SIGNS_MAP,
+    SIZES_MAP,
+    SMALL,
+    THEORY,
+    legend,
+    series_colour,
+    shades,
+)
+
 if TYPE_CHECKING:
     import xarray
     from matplotlib.axes import Axes
 
-MEASURED, THEORY, SECOND, QUIET = "#1f5fa8", "#c4501b", "#2f8f5b", "#9aa0a6"
-SERIES = (MEASURED, SECOND, "#7b4fa3", "#b08900", "#3aa6b9", "#8c564b")
 ARROWS = 15  # along each axis of a field
 
 
@@ -35,12 +48,12 @@ def plot_lines(ax: Axes, lines: xarray.Dataset) -> None:
         ax.plot(
             distance,
             loss[row],
-            color=SERIES[row % len(SERIES)],
+            color=series_colour(row),
             lw=_width(row),
             label=f"{name}: curvature {bent:.3g}",
         )
-        ax.plot(distance, lines["prediction"][row], "--", color=SERIES[row % len(SERIES)], lw=1.2)
-    ax.plot([], [], "--", color="black", lw=1.2, label="dashed: parabola of slope and Hessian")
+        ax.plot(distance, lines["prediction"][row], "--", color=series_colour(row), lw=1.2)
+    ax.plot([], [], "--", color=INK, lw=1.2, label="dashed: parabola of slope and Hessian")
     span = np.ptp(loss) or 1.0  # the parabolas may leave: the measured lines set the scale
     ax.set_ylim(loss.min() - 0.15 * span, loss.max() + 0.1 * span)
     ax.set(
@@ -48,7 +61,7 @@ def plot_lines(ax: Axes, lines: xarray.Dataset) -> None:
         ylabel="loss L",
         title="Slices through the ensemble",
     )
-    ax.legend(fontsize=8)
+    legend(ax)
 
 
 def plot_plane(ax: Axes, plane: xarray.Dataset, path: ArrayLike | None = None) -> None:
@@ -61,21 +74,21 @@ def plot_plane(ax: Axes, plane: xarray.Dataset, path: ArrayLike | None = None) -
     """
     first, second = plane["first"].values, plane["second"].values
     loss = plane["loss"].values
-    drawn = ax.contourf(first, second, loss.T, 24, cmap="viridis")
-    ax.contour(first, second, loss.T, 24, colors="white", linewidths=0.3, alpha=0.6)
+    drawn = ax.contourf(first, second, loss.T, 24, cmap=SIZES_MAP)
+    ax.contour(first, second, loss.T, 24, colors=PAPER, linewidths=0.3, alpha=0.6)
     ax.figure.colorbar(drawn, ax=ax, label="loss L")
     ax.contour(first, second, plane["prediction"].values.T, 8, colors=THEORY, linewidths=0.8)
     ax.plot([], [], color=THEORY, lw=0.8, label="contours of the quadratic prediction")
     if path is not None:
         path = np.asarray(path, float)
-        ax.plot(*path.T, "o-", color="white", mec="black", ms=4, lw=1.5, label="trajectory")
-    ax.plot(0, 0, "*", ms=14, color="white", mec="black", ls="none", label="the ensemble")
+        ax.plot(*path.T, "o-", color=PAPER, mec=INK, ms=4, lw=1.5, label="trajectory")
+    ax.plot(0, 0, "*", ms=14, color=PAPER, mec=INK, ls="none", label="the ensemble")
     ax.set(
         xlabel=f"{plane['first'].attrs['long_name']} (particle units)",
         ylabel=f"{plane['second'].attrs['long_name']} (particle units)",
         title=r"Loss on a plane in $L^2(\mu)$",
     )
-    ax.legend(fontsize=8, framealpha=0.95)
+    legend(ax)
 
 
 def plot_field(ax: Axes, field: xarray.Dataset, title: str = "First variation") -> None:
@@ -114,7 +127,7 @@ def _field_plane(ax: Axes, field: xarray.Dataset) -> None:
     values = field["first_variation"].values
     most = float(np.abs(values).max()) or 1.0
     levels = np.linspace(-most, most, 25)
-    drawn = ax.contourf(field["first"], field["second"], values.T, levels, cmap="RdBu_r")
+    drawn = ax.contourf(field["first"], field["second"], values.T, levels, cmap=SIGNS_MAP)
     ax.figure.colorbar(
         drawn, ax=ax, label=r"$\delta L/\delta\mu$, centred (loss); mass helps where negative"
     )
@@ -124,16 +137,16 @@ def _field_plane(ax: Axes, field: xarray.Dataset) -> None:
         field["first"][::step],
         field["second"][::step],
         *velocity.transpose(0, 2, 1),
-        color="black",
+        color=INK,
         alpha=0.6,
         width=0.003,
     )
-    ax.plot([], [], color="black", marker=r"$\rightarrow$", ls="none", ms=10, label="velocity")
+    ax.plot([], [], color=INK, marker=r"$\rightarrow$", ls="none", ms=10, label="velocity")
     ax.plot(
         *field["position"].values,
         ".",
-        color="gold",
-        mec="black",
+        color=BRIGHT,
+        mec=INK,
         mew=0.3,
         ms=6,
         label="particles (projected)",
@@ -152,7 +165,7 @@ def plot_interpolation(ax: Axes, paths: xarray.Dataset, ends: tuple[str, str] = 
     for row, kind in enumerate(paths["kind"].values):
         barrier = float(paths["barrier"][row])
         found = f"barrier {barrier:.3g}" if barrier > 0 else "no barrier"
-        colour = SERIES[row % len(SERIES)]
+        colour = series_colour(row)
         ax.plot(t, paths["loss"][row], color=colour, lw=_width(row), label=f"{kind}: {found}")
         if barrier > 0:
             place = float(paths["barrier_at"][row])
@@ -160,13 +173,13 @@ def plot_interpolation(ax: Axes, paths: xarray.Dataset, ends: tuple[str, str] = 
             ax.vlines(place, chord, chord + barrier, color=colour, lw=1, ls=":")
     ax.plot(t, paths["chord"][0], "--", color=QUIET, label="chord between the ends")
     if (paths["barrier"].values > 0).any():
-        ax.plot([], [], ":", color="black", lw=1, label="dotted: barrier above the chord")
+        ax.plot([], [], ":", color=INK, lw=1, label="dotted: barrier above the chord")
     ax.set(
         xlabel=f"fraction t of the way from {ends[0]} to {ends[1]}",
         ylabel="loss L",
         title="Between two ensembles",
     )
-    ax.legend(fontsize=8)
+    legend(ax)
 
 
 def plot_convexity(ax: Axes, paths: xarray.Dataset) -> None:
@@ -174,7 +187,7 @@ def plot_convexity(ax: Axes, paths: xarray.Dataset) -> None:
     t = paths["fraction"].values
     ax.axhline(0, color=QUIET, lw=1, label="below: not convex")
     for row, kind in enumerate(paths["kind"].values):
-        colour = SERIES[row % len(SERIES)]
+        colour = series_colour(row)
         ax.plot(
             t,
             paths["second_difference"][row],
@@ -200,7 +213,7 @@ def plot_convexity(ax: Axes, paths: xarray.Dataset) -> None:
     size = np.abs(paths["curvature"].values).max(axis=1)
     if size.max() > 30 * max(size.min(), 1e-12):
         ax.set_yscale("symlog", linthresh=float(max(size.min(), 1e-12)))
-    ax.legend(fontsize=8)
+    legend(ax)
 
 
 def plot_feature_space(ax: Axes, features: xarray.Dataset, time: ArrayLike) -> None:
@@ -211,10 +224,8 @@ def plot_feature_space(ax: Axes, features: xarray.Dataset, time: ArrayLike) -> N
         features: from `landscapes.feature_space` of the ensembles of a trajectory.
         time: of each, in flow time.
     """
-    import matplotlib
-
     time, cosines = np.asarray(time, float), features["correlation"].values
-    shades = matplotlib.colormaps["viridis"](np.linspace(0.1, 0.8, cosines.shape[1]))
+    colours = shades(cosines.shape[1])
     for j in range(cosines.shape[1]):
         ax.plot(
             time,
@@ -222,7 +233,7 @@ def plot_feature_space(ax: Axes, features: xarray.Dataset, time: ArrayLike) -> N
             "o-",
             ms=3,
             lw=_width(j),
-            color=shades[j],
+            color=colours[j],
             label=f"canonical correlation {j + 1}",
         )
     if "distance" in features:
@@ -240,7 +251,7 @@ def plot_feature_space(ax: Axes, features: xarray.Dataset, time: ArrayLike) -> N
         ylabel=r"correlation, distance (units of $L^2$)",
         title=r"Feature space: span($h_\mu$) and the targets",
     )
-    ax.legend(fontsize=8)
+    legend(ax)
 
 
 def _name_changes(ax: Axes, time: np.ndarray, features: xarray.Dataset) -> None:
@@ -254,7 +265,7 @@ def _name_changes(ax: Axes, time: np.ndarray, features: xarray.Dataset) -> None:
                 xytext=(6, -3),
                 textcoords="offset points",
                 va="top",
-                fontsize=7,
+                fontsize=SMALL - 1,
                 color=THEORY,
             )
 
@@ -272,7 +283,7 @@ def plot_sample_curvature(ax: Axes, seen: xarray.Dataset, found: float) -> None:
     for row, name in enumerate(seen["draw"].values):
         values = seen["curvature"][row].values
         shift = 1.06 ** (row - (count - 1) / 2)
-        colour = SERIES[row % len(SERIES)]
+        colour = series_colour(row)
         ax.plot(
             np.repeat(sizes * shift, values.shape[1]), values.ravel(), ".", color=colour, alpha=0.35
         )
@@ -294,7 +305,7 @@ def plot_sample_curvature(ax: Axes, seen: xarray.Dataset, found: float) -> None:
         title="Is the curvature the landscape's?",
     )
     ax.margins(y=0.1)
-    ax.legend(fontsize=8)
+    legend(ax)
 
 
 def plot_sampling_error(ax: Axes, seen: xarray.Dataset, name: str = "value") -> None:
@@ -308,7 +319,7 @@ def plot_sampling_error(ax: Axes, seen: xarray.Dataset, name: str = "value") -> 
     sizes = seen["samples"].values.astype(float)
     spreads = seen[name].std("replicate", ddof=1).values
     for row, way in enumerate(seen["draw"].values):
-        ax.plot(sizes, spreads[row], "o-", color=SERIES[row % len(SERIES)], label=f"{way}")
+        ax.plot(sizes, spreads[row], "o-", color=series_colour(row), label=f"{way}")
     plain = np.exp(np.mean(np.log(spreads[0] * np.sqrt(sizes)))) / np.sqrt(sizes)
     ax.plot(sizes, plain, "--", color=THEORY, label=r"theory: $M^{-1/2}$, independent samples")
     words = {"value": "loss L", "curvature": "curvature (1 / time)"}
@@ -319,7 +330,7 @@ def plot_sampling_error(ax: Axes, seen: xarray.Dataset, name: str = "value") -> 
         ylabel=f"standard deviation of the {words.get(name, name)}",
         title="Sampling error",
     )
-    ax.legend(fontsize=8)
+    legend(ax)
 
 
 def plot_parameter_curvature(
@@ -342,7 +353,7 @@ def plot_parameter_curvature(
     ax.axhline(0, color=QUIET, lw=1, label="zero: no descent")
     ax.axhline(found, color=THEORY, ls="--", label="the landscape in question")
     for (name, value), style in zip((limits or {}).items(), (":", "-."), strict=False):
-        ax.axhline(value, color="black", ls=style, lw=1, label=name)
+        ax.axhline(value, color=INK, ls=style, lw=1, label=name)
     ax.plot(
         seen[axis], seen["curvature"], "o-", color=MEASURED, label="smallest curvature on the span"
     )
@@ -353,4 +364,4 @@ def plot_parameter_curvature(
         title=f"Curvature against {label.split(' (')[0]}",
     )
     ax.margins(y=0.1)
-    ax.legend(fontsize=8)
+    legend(ax)

@@ -1,7 +1,4 @@
-"""Figures: every function takes an `ax` and draws data with the theory in it.
-
-Import this module by name (`import meanfield.plots`); `import meanfield` alone stays light.
-"""
+"""Figures of a run: loss, energy balance, features learned, particles."""
 
 from __future__ import annotations
 
@@ -18,11 +15,11 @@ from landscapes.mlp_attention import InContextError
 from particles import Ensemble
 from particles.internal import leaf_names
 
+from ._theme import MEASURED, QUIET, SECOND, SMALL, THEORY, legend, shades
+
 if TYPE_CHECKING:
     import xarray
     from matplotlib.axes import Axes
-
-MEASURED, THEORY, SECOND, QUIET = "#1f5fa8", "#c4501b", "#2f8f5b", "#9aa0a6"
 
 
 def plot_loss(
@@ -64,7 +61,7 @@ def plot_loss(
             textcoords="offset points",
             ha="right",
             va="bottom" if value else "top",
-            fontsize=8,
+            fontsize=SMALL,
             color=THEORY,
         )
     if log:
@@ -72,16 +69,13 @@ def plot_loss(
     ax.set(xlabel="flow time t", ylabel="loss L(μ)", title="Loss")
     if not log and drawn:  # room for the label of the highest level
         ax.margins(y=0.1)
-    ax.legend(loc="center right" if not log else "lower left")
+    legend(ax)
 
 
 def plot_learned(ax: Axes, trajectory: xarray.Dataset, eigenvalues: Sequence[float]) -> None:
     """How much of each eigen-feature is learned, against flow time."""
     fractions = trajectory["learned_fraction"]
-    shades = np.linspace(0.15, 0.85, max(len(eigenvalues), 2))
-    import matplotlib
-
-    colours = matplotlib.colormaps["viridis"](shades)
+    colours = shades(len(eigenvalues))
     for j, value in enumerate(eigenvalues):
         ax.plot(
             trajectory["time"],
@@ -96,7 +90,7 @@ def plot_learned(ax: Axes, trajectory: xarray.Dataset, eigenvalues: Sequence[flo
         title="Which features, when",
         ylim=(-0.03, 1.03),
     )
-    ax.legend(fontsize=8, ncols=1 + len(eigenvalues) // 6)
+    legend(ax, columns=1 + len(eigenvalues) // 6)
 
 
 def plot_energy_balance(ax: Axes, trajectory: xarray.Dataset) -> None:
@@ -124,7 +118,7 @@ def plot_energy_balance(ax: Axes, trajectory: xarray.Dataset) -> None:
     )
     ax.set_yscale("log")
     ax.set(xlabel="flow time t", ylabel="dissipation rate (1 / time)", title="Energy balance")
-    ax.legend()
+    legend(ax)
 
 
 def plot_spectrum(
@@ -159,7 +153,7 @@ def plot_spectrum(
         ylabel="curvature λ (1 / time)",
         title="Wasserstein Hessian",
     )
-    ax.legend()
+    legend(ax)
 
 
 def plot_growth(
@@ -204,7 +198,7 @@ def plot_growth(
         title="Leaving the saddle",
         ylim=(0.5 * amplitude[amplitude > 0].min(), None),
     )
-    ax.legend()
+    legend(ax)
 
 
 def plot_particles(
@@ -238,7 +232,7 @@ def plot_particles(
         title=f"Particles, {name} ({share:.0%} of the variance)",
     )
     ax.margins(y=0.15)  # room for the legend above the points
-    ax.legend(loc="upper right", ncols=2, fontsize=8)
+    legend(ax, columns=2)
 
 
 def particle_panels(before: Ensemble, after: Ensemble) -> list[Callable[[Axes], None]]:
@@ -279,4 +273,4 @@ def plot_in_context(ax: Axes, errors: Mapping[str, InContextError]) -> None:
         ylabel="error ½ E(y − ŷ)²",
         title="In-context error",
     )
-    ax.legend(fontsize=8)
+    legend(ax)

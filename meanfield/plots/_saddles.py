@@ -1,4 +1,4 @@
-"""Figures about saddles: spectra, escapes, levels. Re-exported by `meanfield.plots`."""
+"""Figures about saddles: spectra, escapes, levels."""
 
 from __future__ import annotations
 
@@ -11,18 +11,11 @@ from numpy.typing import ArrayLike
 from saddle_analysis import SpectralDensity
 
 from ..studies import Escapes
+from ._theme import INK, MEASURED, SMALL, THEORY, legend, series_colour, shades
 
 if TYPE_CHECKING:
     import xarray
     from matplotlib.axes import Axes
-
-MEASURED, THEORY, SECOND, QUIET = "#1f5fa8", "#c4501b", "#2f8f5b", "#9aa0a6"
-KIND_COLOURS = {
-    "none": QUIET,
-    "isotropic": MEASURED,
-    "hessian-guided": SECOND,
-    "eigenvector": THEORY,
-}
 
 
 def plot_density(ax: Axes, density: SpectralDensity, eigenvalues: ArrayLike) -> None:
@@ -49,14 +42,14 @@ def plot_density(ax: Axes, density: SpectralDensity, eigenvalues: ArrayLike) -> 
         ylabel="share of eigenvalues below λ",
         title=f"Spectral distribution, {density.size} unknowns",
     )
-    ax.legend(loc="lower right")
+    legend(ax)
 
 
 def plot_escapes(ax: Axes, studies: Sequence[Escapes], level: float) -> None:
     """Loss against time for every kind of perturbation: median and range over seeds."""
-    for study in studies:
+    for row, study in enumerate(studies):
         loss, time = study.trajectory["loss"].values, study.trajectory["time"].values
-        colour = KIND_COLOURS[study.kind]
+        colour = series_colour(row)
         ax.plot(time, np.nanmedian(loss, axis=1), color=colour, lw=2, label=study.kind)
         ax.fill_between(
             time, np.nanmin(loss, axis=1), np.nanmax(loss, axis=1), color=colour, alpha=0.15
@@ -67,7 +60,7 @@ def plot_escapes(ax: Axes, studies: Sequence[Escapes], level: float) -> None:
         ylabel="loss L(μ)",
         title=f"Leaving at equal norm {studies[0].norm:g} (median, range over seeds)",
     )
-    ax.legend()
+    legend(ax)
 
 
 def plot_escape_times(ax: Axes, studies: Sequence[Escapes]) -> None:
@@ -75,28 +68,28 @@ def plot_escape_times(ax: Axes, studies: Sequence[Escapes]) -> None:
     generator = np.random.default_rng(0)
     for row, study in enumerate(studies):
         jitter = row + 0.15 * generator.uniform(-1, 1, study.times.size)
-        colour = KIND_COLOURS[study.kind]
+        colour = series_colour(row)
         ax.plot(study.times, jitter, "o", ms=4, alpha=0.6, color=colour)
         label = "" if row else "median predicted by the linear theory"
-        ax.vlines(np.nanmedian(study.predicted), row - 0.3, row + 0.3, "black", lw=2, label=label)
+        ax.vlines(np.nanmedian(study.predicted), row - 0.3, row + 0.3, INK, lw=2, label=label)
     ax.set_yticks(range(len(studies)), [study.kind for study in studies])
     ax.set(
         xlabel="escape time (flow time)", ylabel="perturbation", title="Time to leave, every seed"
     )
     ax.margins(y=0.2)
-    ax.legend(loc="center right")
+    legend(ax)
 
 
 def plot_escape_scaling(ax: Axes, studies: Sequence[Escapes], rate: float) -> None:
     """Escape time against the unstable component of the kick; theory has slope 1/|λ_min|."""
-    for study in studies:
+    for row, study in enumerate(studies):
         ax.plot(
             np.broadcast_to(study.overlaps, study.times.shape),
             study.times,
             "o",
             ms=4,
             alpha=0.6,
-            color=KIND_COLOURS[study.kind],
+            color=series_colour(row),
             label=study.kind,
         )
     sizes = np.concatenate([study.overlaps for study in studies])
@@ -107,7 +100,7 @@ def plot_escape_scaling(ax: Axes, studies: Sequence[Escapes], rate: float) -> No
         line,
         anchor - np.log(line) / rate,
         "--",
-        color="black",
+        color=INK,
         label=r"slope $-1/|\lambda_{\min}|$",
     )
     ax.set_xscale("log")
@@ -116,7 +109,7 @@ def plot_escape_scaling(ax: Axes, studies: Sequence[Escapes], rate: float) -> No
         ylabel="escape time (flow time)",
         title="Escape time against perturbation",
     )
-    ax.legend(fontsize=8)
+    legend(ax)
 
 
 def plot_predictions(
@@ -130,26 +123,29 @@ def plot_predictions(
     ax.plot(span, span, "--", color=THEORY, label="measured = predicted")
     ax.plot(x, y, "o", color=MEASURED, label="measured")
     for name, px, py in zip(names, x, y, strict=True):
-        ax.annotate(name, (px, py), xytext=(5, -9), textcoords="offset points", fontsize=8)
+        ax.annotate(name, (px, py), xytext=(5, -9), textcoords="offset points", fontsize=SMALL)
     ax.set(xlabel=f"{quantity}, predicted", ylabel=f"{quantity}, measured", title=quantity)
     ax.margins(0.12)
-    ax.legend()
+    legend(ax)
 
 
-def plot_timescales(ax: Axes, trajectories: Mapping[str, xarray.Dataset]) -> None:
-    """Loss against time for several timescale ratios, the limit dashed on top."""
-    import matplotlib
+def plot_timescales(
+    ax: Axes,
+    trajectories: Mapping[str, xarray.Dataset],
+    limits: Mapping[str, xarray.Dataset] | None = None,
+) -> None:
+    """Loss against time for several timescale ratios, their limits dashed on top.
 
-    colours = matplotlib.colormaps["viridis"](np.linspace(0.1, 0.9, len(trajectories)))
+    Args:
+        ax: where to draw.
+        trajectories: label to run, in the order of their ratios.
+        limits: the same for the flows that the ratios approach.
+    """
+    colours = shades(len(trajectories))
     for (name, trajectory), colour in zip(trajectories.items(), colours, strict=True):
-        limit = name.startswith("limit")
-        ax.plot(
-            trajectory["time"],
-            trajectory["loss"],
-            color="black" if limit else colour,
-            ls="--" if limit else "-",
-            label=name,
-        )
+        ax.plot(trajectory["time"], trajectory["loss"], color=colour, label=name)
+    for name, trajectory in (limits or {}).items():
+        ax.plot(trajectory["time"], trajectory["loss"], "--", color=INK, label=name)
     ax.set(xlabel="flow time t", ylabel="loss R(h, W)", title="Joint, reduced and frozen training")
     ax.set_yscale("log")
-    ax.legend(fontsize=8)
+    legend(ax)

@@ -1,4 +1,4 @@
-"""Figures about softmax attention on prompts of features. Re-exported by `meanfield.plots`."""
+"""Figures about softmax attention on prompts of features."""
 
 from __future__ import annotations
 
@@ -11,18 +11,15 @@ from numpy.typing import ArrayLike
 from saddle_analysis.curves import QueryStages
 
 from ..studies import GrowthStudy, ImbalanceStudy, TailStudy
+from ._theme import BACKGROUNDS, INK, MEASURED, QUIET, SECOND, SIZES_MAP, THEORY, legend, shades
 
 if TYPE_CHECKING:
     import xarray
     from matplotlib.axes import Axes
 
-MEASURED, THEORY, SECOND, QUIET = "#1f5fa8", "#c4501b", "#2f8f5b", "#9aa0a6"
-SHADES = {
-    "turning away": "#f3d9c9",
-    "turning point": "#f7efc6",
-    "growth": "#dcebdc",
-    "convergence": "#dbe6f3",
-}
+PHASES = dict(
+    zip(("turning away", "turning point", "growth", "convergence"), BACKGROUNDS, strict=True)
+)
 
 
 def plot_query_losses(
@@ -61,7 +58,7 @@ def plot_query_losses(
         title="Loss of every query",
         xlim=(t[t > 0][0], t[-1]),
     )
-    ax.legend(fontsize=7, loc="lower left")
+    legend(ax)
 
 
 def plot_logits(ax: Axes, trajectory: xarray.Dataset, stages: QueryStages) -> None:
@@ -92,7 +89,7 @@ def plot_logits(ax: Axes, trajectory: xarray.Dataset, stages: QueryStages) -> No
         title=f"Logits of query {k + 1}",
         xlim=(t[t > 0][0], t[-1]),
     )
-    ax.legend(fontsize=7, loc="upper left")
+    legend(ax)
 
 
 def plot_attention_map(ax: Axes, trajectory: xarray.Dataset, time: float) -> None:
@@ -101,7 +98,7 @@ def plot_attention_map(ax: Axes, trajectory: xarray.Dataset, time: float) -> Non
     table = seen["attention"].values
     features = table.shape[0]
     edge = features + 0.5
-    image = ax.imshow(table, cmap="viridis", vmin=0, vmax=1, extent=(0.5, edge, edge, 0.5))
+    image = ax.imshow(table, cmap=SIZES_MAP, vmin=0, vmax=1, extent=(0.5, edge, edge, 0.5))
     ax.figure.colorbar(image, ax=ax, label="attention $a_{km}$ (mean over prompts)", shrink=0.8)
     ax.set(
         xlabel="token m",
@@ -136,14 +133,12 @@ def plot_growth_study(ax: Axes, studies: Mapping[str, GrowthStudy]) -> None:
         title="How long until half of the attention is right",
     )
     _plain_ticks(ax, sizes)
-    ax.legend(fontsize=7)
+    legend(ax)
 
 
 def plot_tail_study(ax: Axes, study: TailStudy) -> None:
     """Late losses for every K, with the exact curve and (K − 1)/(4t) drawn in."""
-    import matplotlib
-
-    colours = matplotlib.colormaps["viridis"](np.linspace(0.1, 0.85, len(study.sizes)))
+    colours = shades(len(study.sizes))
     positive = study.times > 0
     t = study.times[positive]
     for row, (size, colour) in enumerate(zip(study.sizes, colours, strict=True)):
@@ -156,7 +151,7 @@ def plot_tail_study(ax: Axes, study: TailStudy) -> None:
             label=f"K = {size}: exponent {study.time_laws[row].exponent:.3f}",
         )
         exact, tail = ("exact theory", "$(K-1)/(4t)$") if not row else (None, None)
-        ax.plot(t, study.predicted[row][positive], "--", color="black", lw=0.8, label=exact)
+        ax.plot(t, study.predicted[row][positive], "--", color=INK, lw=0.8, label=exact)
         late = t >= study.window[0] / 30
         ax.plot(t[late], (size - 1) / (4 * t[late]), ":", color=THEORY, lw=1.5, label=tail)
     ax.axvspan(*study.window, color=QUIET, alpha=0.15, label="fitted")
@@ -168,7 +163,7 @@ def plot_tail_study(ax: Axes, study: TailStudy) -> None:
         title="Tail of the loss, large-prompt limit",
         xlim=(t[0], t[-1]),
     )
-    ax.legend(fontsize=7)
+    legend(ax)
 
 
 def plot_imbalance_study(ax: Axes, study: ImbalanceStudy) -> None:
@@ -196,7 +191,7 @@ def plot_imbalance_study(ax: Axes, study: ImbalanceStudy) -> None:
         ylabel="start of convergence (flow time)",
         title=f"Imbalance, K = {study.features}, large-prompt limit",
     )
-    ax.legend(fontsize=7)
+    legend(ax)
 
 
 def plot_floors(
@@ -208,15 +203,13 @@ def plot_floors(
         ax: where to draw.
         runs: prompt length to (times, measured losses, exact losses, floor).
     """
-    import matplotlib
-
-    colours = matplotlib.colormaps["viridis"](np.linspace(0.1, 0.8, len(runs)))
+    colours = shades(len(runs))
     for row, ((length, (t, losses, exact, floor)), colour) in enumerate(
         zip(runs.items(), colours, strict=True)
     ):
         ax.plot(t, losses, color=colour, lw=2.5, alpha=0.6, label=f"n = {length}, measured")
         name = "exact theory" if not row else None
-        ax.plot(t, exact, "--", color="black", lw=0.8, label=name)
+        ax.plot(t, exact, "--", color=INK, lw=0.8, label=name)
         name = "floor, closed form" if not row else None
         ax.axhline(floor, color=THEORY, ls=":", label=name)
     ax.set(
@@ -226,7 +219,7 @@ def plot_floors(
         ylabel="loss of a query, $L_k$",
         title="The floor that short prompts leave",
     )
-    ax.legend(fontsize=7)
+    legend(ax)
 
 
 def _groups(queries: int, dominant: int | None) -> dict[str, tuple[list[int], str]]:
@@ -244,7 +237,7 @@ def _shade(ax: Axes, t: np.ndarray, stages: QueryStages | None) -> None:
     for stage in [] if stages is None else stages.stages:
         label = f"{stage.name} (query {stages.query + 1})"  # pyright: ignore
         start = max(stage.start, t[t > 0][0])
-        ax.axvspan(start, stage.end, color=SHADES[stage.name], zorder=0, label=label)
+        ax.axvspan(start, stage.end, color=PHASES[stage.name], zorder=0, label=label)
 
 
 def _plain_ticks(ax: Axes, values: np.ndarray) -> None:

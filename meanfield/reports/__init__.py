@@ -2,10 +2,9 @@
 
 from ._diagnosis import diagnose as diagnose
 from ._diagnosis import write_diagnosis as write_diagnosis
-from ._report import Panel as Panel
 from ._report import Report as Report
-from ._report import claims_table as claims_table
-from ._report import prediction as prediction
+from ._report import owner_of as owner_of
+from ._report import require_own_folder as require_own_folder
 from ._saddle_claims import saddle_claims as saddle_claims
 from ._subject import DiagnosisOptions as DiagnosisOptions
 from ._subject import Subject as Subject

@@ -20,9 +20,9 @@ from saddle_analysis.sensitivity import (
     timescale_sensitivity,
 )
 
-from ..results import Claim
+from ..results import Claim, Panel
 from ..runs import Progress
-from ._report import Panel, Report
+from ._report import Report
 from ._subject import DiagnosisOptions, Subject
 
 if TYPE_CHECKING:

@@ -227,11 +227,12 @@ def timescales(options: Reproduce, setting: Setting, report: Report) -> None:
         f"limit sets in once ε is well below {slowest:.2g}."
     )
     runs = {f"joint, ε = {ratio:g}": run.trajectory for ratio, run in joint.items()}
-    runs = {"frozen W": frozen.trajectory, **runs, "limit ε → 0": reduced.trajectory}
+    runs["frozen W"] = frozen.trajectory
+    limits = {"limit ε → 0": reduced.trajectory}
     report.figure(
         "timescales",
         "Joint training approaches the reduced flow as the ratio of timescales shrinks.",
-        lambda ax: plots.plot_timescales(ax, runs),
+        lambda ax: plots.plot_timescales(ax, runs, limits),
     )
 
 
