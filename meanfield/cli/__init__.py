@@ -1,5 +1,6 @@
 """The command line."""
 
+from ._cite import Cite as Cite
 from ._common import constructed as constructed
 from ._converge import Converge as Converge
 from ._converge import exponent_claims as exponent_claims

@@ -9,8 +9,24 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
 from types import MappingProxyType
+from typing import Literal
 
 from particles import InvalidInput
+
+Kind = Literal["article", "book", "inproceedings", "misc", "phdthesis"]
+
+#: The field of a BibTeX entry that holds the venue.
+VENUE_FIELDS: Mapping[Kind, str] = MappingProxyType(
+    {
+        "article": "journal",
+        "book": "publisher",
+        "inproceedings": "booktitle",
+        "misc": "howpublished",
+        "phdthesis": "school",
+    }
+)
+#: How a key is written: initials of the authors and two digits of the year.
+KEY = re.compile(r"\b[A-Z]{2,8}\d{2}\b")
 
 
 @dataclass(frozen=True)
@@ -22,18 +38,33 @@ class Reference:
         authors: in order, `First Last`.
         title: of the work.
         year: of publication.
-        venue: journal, conference, or publisher; empty for a preprint.
+        kind: type of the BibTeX entry; `misc` for a preprint.
+        venue: journal, conference, publisher or university; empty for a preprint.
+        volume: of the journal; empty if there is none.
+        number: of the issue; empty if there is none.
         arxiv: identifier; empty if there is none.
         doi: identifier; empty if not known.
+
+    Raises:
+        InvalidInput: a kind that BibTeX entries here do not have.
     """
 
     key: str
     authors: tuple[str, ...]
     title: str
     year: int
+    kind: Kind = "misc"
     venue: str = ""
+    volume: str = ""
+    number: str = ""
     arxiv: str = ""
     doi: str = ""
+
+    def __post_init__(self) -> None:
+        if self.kind not in VENUE_FIELDS:
+            raise InvalidInput(
+                f"kind of {self.key} is {self.kind!r}; it must be one of {sorted(VENUE_FIELDS)}."
+            )
 
     def __str__(self) -> str:
         where = [self.venue, f"{self.year}", f"arXiv:{self.arxiv}" if self.arxiv else ""]
@@ -42,23 +73,30 @@ class Reference:
         return f"**{self.key}** {names}. *{self.title}*. {', '.join(filter(None, where))}."
 
     def to_bibtex(self) -> str:
-        """The reference as a BibTeX entry."""
+        """The reference as a BibTeX entry; accents stay as they are, in UTF-8."""
         fields = {
             "author": " and ".join(self.authors),
             "title": f"{{{self.title}}}",
-            "year": str(self.year),
-            "howpublished": self.venue,
+            VENUE_FIELDS[self.kind]: self.venue,
+            "year": f"{self.year}",
+            "volume": self.volume,
+            "number": self.number,
             "eprint": self.arxiv,
             "archiveprefix": "arXiv" if self.arxiv else "",
             "doi": self.doi,
         }
         lines = [f"  {name} = {{{value}}}" for name, value in fields.items() if value]
-        return f"@misc{{{self.key},\n" + ",\n".join(lines) + "\n}"
+        return f"@{self.kind}{{{self.key},\n" + ",\n".join(lines) + "\n}"
 
 
 @functools.cache
 def references() -> Mapping[str, Reference]:
-    """All sources by key, from `references.toml`."""
+    """All sources by key, from `references.toml`.
+
+    Example:
+        >>> references()["SBC16"].authors
+        ('Weijie Su', 'Stephen Boyd', 'Emmanuel J. Candès')
+    """
     text = resources.files(__package__).joinpath("references.toml").read_text("utf-8")
     entries = {
         key: Reference(key, tuple(entry.pop("authors")), **entry)
@@ -70,18 +108,35 @@ def references() -> Mapping[str, Reference]:
 def cite(key: str) -> Reference:
     """The source with this key; `.to_bibtex()` gives BibTeX.
 
+    Args:
+        key: as docstrings, claims and the theory page write it.
+
     Raises:
         InvalidInput: there is no such key.
 
     Example:
         >>> cite("KS24").year, cite("KS24").arxiv
         (2024, '2402.01258')
+        >>> print(cite("KID21").to_bibtex())
+        @phdthesis{KID21,
+          author = {Patrick Kidger},
+          title = {{On Neural Differential Equations}},
+          school = {University of Oxford},
+          year = {2021},
+          eprint = {2202.02435},
+          archiveprefix = {arXiv}
+        }
     """
     if key not in references():
-        raise InvalidInput(f"key is {key!r}; the sources are {sorted(references())}.")
+        raise InvalidInput(f"key is {key!r}; the sources are {', '.join(sorted(references()))}.")
     return references()[key]
 
 
 def references_in(text: str) -> list[str]:
-    """Keys of the sources that a text names, sorted."""
-    return sorted(set(re.findall(r"\b[A-Z][A-Za-z]*\d{2}\b", text)) & set(references()))
+    """Keys of the sources that a text names, sorted; what only looks like a key is left out.
+
+    Example:
+        >>> references_in("KS24; theory 2, and YKS25 in TF32")
+        ['KS24', 'YKS25']
+    """
+    return sorted(set(KEY.findall(text)) & set(references()))
