@@ -33,11 +33,11 @@ from ._saddles import plot_predictions as plot_predictions
 from ._saddles import plot_timescales as plot_timescales
 from ._softmax import plot_attention_map as plot_attention_map
 from ._softmax import plot_floors as plot_floors
-from ._softmax import plot_growth_study as plot_growth_study
-from ._softmax import plot_imbalance_study as plot_imbalance_study
 from ._softmax import plot_logits as plot_logits
 from ._softmax import plot_query_losses as plot_query_losses
-from ._softmax import plot_tail_study as plot_tail_study
+from ._softmax import plot_softmax_growth as plot_softmax_growth
+from ._softmax import plot_softmax_imbalance as plot_softmax_imbalance
+from ._softmax import plot_softmax_tail as plot_softmax_tail
 from ._theme import MEASURED as MEASURED
 from ._theme import QUIET as QUIET
 from ._theme import SECOND as SECOND

@@ -10,14 +10,14 @@ from numpy.typing import ArrayLike
 
 from saddle_analysis.curves import QueryStages
 
-from ..studies import GrowthStudy, ImbalanceStudy, TailStudy
+from ..studies import SoftmaxGrowth, SoftmaxImbalance, SoftmaxTail
 from ._theme import BACKGROUNDS, INK, MEASURED, QUIET, SECOND, SIZES_MAP, THEORY, legend, shades
 
 if TYPE_CHECKING:
     import xarray
     from matplotlib.axes import Axes
 
-PHASES = dict(
+PHASES: dict[str, str] = dict(
     zip(("turning away", "turning point", "growth", "convergence"), BACKGROUNDS, strict=True)
 )
 
@@ -108,7 +108,7 @@ def plot_attention_map(ax: Axes, trajectory: xarray.Dataset, time: float) -> Non
     ax.locator_params(integer=True)
 
 
-def plot_growth_study(ax: Axes, studies: Mapping[str, GrowthStudy]) -> None:
+def plot_softmax_growth(ax: Axes, studies: Mapping[str, SoftmaxGrowth]) -> None:
     """Growth time against K: measured, exact, and the bound K² log K."""
     colours = (MEASURED, SECOND, QUIET)
     for (name, study), colour in zip(studies.items(), colours, strict=False):
@@ -136,7 +136,7 @@ def plot_growth_study(ax: Axes, studies: Mapping[str, GrowthStudy]) -> None:
     legend(ax)
 
 
-def plot_tail_study(ax: Axes, study: TailStudy) -> None:
+def plot_softmax_tail(ax: Axes, study: SoftmaxTail) -> None:
     """Late losses for every K, with the exact curve and (K − 1)/(4t) drawn in."""
     colours = shades(len(study.sizes))
     positive = study.times > 0
@@ -166,7 +166,7 @@ def plot_tail_study(ax: Axes, study: TailStudy) -> None:
     legend(ax)
 
 
-def plot_imbalance_study(ax: Axes, study: ImbalanceStudy) -> None:
+def plot_softmax_imbalance(ax: Axes, study: SoftmaxImbalance) -> None:
     """Convergence times of the dominant and the other features against p_1."""
     ax.plot(study.dominant, study.dominant_times, "o-", color=MEASURED, label="dominant feature")
     ax.plot(

@@ -21,9 +21,10 @@ from ._perturbed import Event as Event
 from ._perturbed import PerturbedRun as PerturbedRun
 from ._perturbed import kick_field as kick_field
 from ._perturbed import simulate_perturbed as simulate_perturbed
-from ._softmax import GrowthStudy as GrowthStudy
-from ._softmax import ImbalanceStudy as ImbalanceStudy
-from ._softmax import TailStudy as TailStudy
-from ._softmax import growth_study as growth_study
-from ._softmax import imbalance_study as imbalance_study
-from ._softmax import tail_study as tail_study
+from ._softmax import SoftmaxGrowth as SoftmaxGrowth
+from ._softmax import SoftmaxImbalance as SoftmaxImbalance
+from ._softmax import SoftmaxTail as SoftmaxTail
+from ._softmax import softmax_growth_study as softmax_growth_study
+from ._softmax import softmax_imbalance_study as softmax_imbalance_study
+from ._softmax import softmax_tail_study as softmax_tail_study
+from ._softmax import zero_head as zero_head

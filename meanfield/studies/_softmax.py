@@ -8,16 +8,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Key
 
+from landscapes import SoftmaxAttentionLandscape
 from landscapes.softmax_attention import (
     BalancedSoftmax,
     feature_probabilities,
     softmax_attention_landscape,
-    softmax_head_start,
 )
-from particles import InvalidInput
+from particles import Ensemble, InvalidInput
 from saddle_analysis import fit_power_law
 from saddle_analysis.curves import PowerLaw, find_stages
 
@@ -31,7 +32,7 @@ PER_DECADE = 40  # records: interpolation between them finds a crossing to a few
 
 
 @dataclass(frozen=True)
-class GrowthStudy:
+class SoftmaxGrowth:
     """Growth times of balanced features against their number K.
 
     Args:
@@ -55,7 +56,7 @@ class GrowthStudy:
 
 
 @dataclass(frozen=True)
-class TailStudy:
+class SoftmaxTail:
     """Late losses of balanced features: L_k against t, and against K at the same t.
 
     Args:
@@ -78,7 +79,7 @@ class TailStudy:
 
 
 @dataclass(frozen=True)
-class ImbalanceStudy:
+class SoftmaxImbalance:
     """When queries converge, against the probability of the dominant feature.
 
     Args:
@@ -98,14 +99,25 @@ class ImbalanceStudy:
     law: PowerLaw
 
 
-def growth_study(
+def zero_head(landscape: SoftmaxAttentionLandscape) -> Ensemble:
+    """One head at Q = 0, HCL23's start.
+
+    Example:
+        >>> zero_head(softmax_attention_landscape([0.5, 0.5])).particles.tolist()
+        [[[0.0, 0.0], [0.0, 0.0]]]
+    """
+    shape = landscape.particle
+    return Ensemble(jnp.zeros((1, *shape.shape), shape.dtype))
+
+
+def softmax_growth_study(
     sizes: Sequence[int],
     *,
     length: float = math.inf,
     prompts: int | None = None,
     key: Key[Array, ""] | None = None,
     progress: bool = False,
-) -> GrowthStudy:
+) -> SoftmaxGrowth:
     """Growth time against K for balanced features, from Q = 0 (theory.md, section 6; HCL23).
 
     All sizes run as one compiled program: features of probability zero pad the smaller ones.
@@ -121,7 +133,7 @@ def growth_study(
         InvalidInput: fewer than three sizes, or bad prompts.
 
     Example:
-        >>> study = growth_study([4, 6, 8])
+        >>> study = softmax_growth_study([4, 6, 8])
         >>> bool(abs(study.means / study.predicted - 1).max() < 0.02)
         True
     """
@@ -142,7 +154,7 @@ def growth_study(
         )
         times.append(_converging(trajectory, floor=theory.floor)[:size])
         predicted.append(expected)
-    return GrowthStudy(
+    return SoftmaxGrowth(
         sizes=different,
         times=times,
         predicted=np.array(predicted),
@@ -151,9 +163,9 @@ def growth_study(
     )
 
 
-def tail_study(
+def softmax_tail_study(
     sizes: Sequence[int], *, horizon: float | None = None, progress: bool = False
-) -> TailStudy:
+) -> SoftmaxTail:
     """Late losses of balanced features in the large-prompt limit: (K − 1)/(4t).
 
     (theory.md, section 6; HCL23)
@@ -188,7 +200,7 @@ def tail_study(
     )
     window = (horizon / 100, horizon)
     late = times >= window[0]
-    return TailStudy(
+    return SoftmaxTail(
         sizes=different,
         times=times,
         losses=curves,
@@ -199,9 +211,9 @@ def tail_study(
     )
 
 
-def imbalance_study(
+def softmax_imbalance_study(
     features: int, dominant: Sequence[float], *, progress: bool = False
-) -> ImbalanceStudy:
+) -> SoftmaxImbalance:
     """Convergence of the dominant and the other features against p_1, in the large-prompt limit.
 
     (theory.md, section 6; HCL23)
@@ -231,7 +243,9 @@ def imbalance_study(
         t, a, b, loss = (trajectory[name].values for name in ("time", "A", "B", "query_loss"))
         phases.append(len(find_stages(t, a, b, loss)[1].stages))
     law = fit_power_law((1 - shares) / (features - 1), np.array(others))
-    return ImbalanceStudy(features, shares, np.array(own), np.array(others), np.array(phases), law)
+    return SoftmaxImbalance(
+        features, shares, np.array(own), np.array(others), np.array(phases), law
+    )
 
 
 def _train(
@@ -246,11 +260,16 @@ def _train(
 ) -> xarray.Dataset:
     """One head from Q = 0 with error control, recorded evenly in log t."""
     landscape = softmax_attention_landscape(probabilities, length, prompts=prompts, key=key)
-    start = softmax_head_start(jax.random.key(0), landscape)
     record = log_spaced(horizon / 1e4, per_decade=PER_DECADE)
     flow = GradientFlow(landscape, scheme="adaptive")
     run = simulate(
-        flow, start, horizon=horizon, dt=0.1, record=record, progress=progress, label=label
+        flow,
+        zero_head(landscape),
+        horizon=horizon,
+        dt=0.1,
+        record=record,
+        progress=progress,
+        label=label,
     )
     return run.trajectory
 

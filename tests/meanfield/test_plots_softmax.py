@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from meanfield import plots
-from meanfield.studies import GrowthStudy, ImbalanceStudy, TailStudy
+from meanfield.studies import SoftmaxGrowth, SoftmaxImbalance, SoftmaxTail
 from saddle_analysis import fit_power_law
 from saddle_analysis.curves import QueryStages, Stage
 
@@ -88,8 +88,8 @@ def test_attention_map(ax: Axes, trajectory: xarray.Dataset) -> None:
 def test_studies(ax: Axes) -> None:
     sizes = np.array([4, 6, 8])
     law = fit_power_law(sizes.astype(float), sizes**2.0)
-    growth = GrowthStudy(sizes, [np.full(k, k**2.0) for k in sizes], sizes**2.0, law, law)
-    plots.plot_growth_study(ax, {"n = 5": growth})
+    growth = SoftmaxGrowth(sizes, [np.full(k, k**2.0) for k in sizes], sizes**2.0, law, law)
+    plots.plot_softmax_growth(ax, {"n = 5": growth})
     lines = drawn(ax)
     np.testing.assert_array_equal(lines["n = 5: exponent 2.000"], sizes**2.0)
     np.testing.assert_allclose(lines["$K^2\\log K$ (HCL23)"], sizes**2 * np.log(sizes))
@@ -97,18 +97,18 @@ def test_studies(ax: Axes) -> None:
     times = np.concatenate([[0.0], np.geomspace(1, 1e4, 40)])
     losses = (sizes[:, None] - 1) / (4 * np.maximum(times, 1e-3))
     inverse = fit_power_law(times[1:], 1 / times[1:])
-    tail = TailStudy(sizes, times, losses, losses, (100.0, 1e4), [inverse] * 3, law)
+    tail = SoftmaxTail(sizes, times, losses, losses, (100.0, 1e4), [inverse] * 3, law)
     ax = Figure().add_subplot()
-    plots.plot_tail_study(ax, tail)
+    plots.plot_softmax_tail(ax, tail)
     np.testing.assert_array_equal(drawn(ax)["K = 4: exponent -1.000"], losses[0, 1:])
 
     shares = np.array([0.2, 0.5, 0.8])
     rare = (1 - shares) / 3
-    study = ImbalanceStudy(
+    study = SoftmaxImbalance(
         4, shares, shares, rare**-1.2, np.full(3, 4), fit_power_law(rare, rare**-1.2)
     )
     ax = Figure().add_subplot()
-    plots.plot_imbalance_study(ax, study)
+    plots.plot_softmax_imbalance(ax, study)
     lines = drawn(ax)
     np.testing.assert_allclose(lines["fit $p_k^{-1.20}$"], lines["under-represented, measured"])
 

@@ -18,7 +18,7 @@ from landscapes.softmax_attention import (
     softmax_head_start,
 )
 from meanfield import FlowFailed, GradientFlow, every, simulate, stable_step
-from meanfield.studies import growth_study, imbalance_study, tail_study
+from meanfield.studies import softmax_growth_study, softmax_imbalance_study, softmax_tail_study
 from particles import InvalidInput
 from saddle_analysis.curves import find_stages
 
@@ -75,7 +75,7 @@ def test_order_and_phases_against_scipy() -> None:
 
 
 def test_growth_study_follows_the_exact_times() -> None:
-    study = growth_study([3, 4, 6], length=40, prompts=256, key=jax.random.key(3))
+    study = softmax_growth_study([3, 4, 6], length=40, prompts=256, key=jax.random.key(3))
     assert [times.size for times in study.times] == [3, 4, 6]
     for times, exact in zip(study.times, study.predicted, strict=True):
         # Each query sees the same 256 prompts: a few percent of scatter, and a mean within it.
@@ -90,7 +90,7 @@ def test_growth_study_follows_the_exact_times() -> None:
 
 
 def test_tail_study_finds_the_law() -> None:
-    study = tail_study([4, 6, 8], horizon=1e6)
+    study = softmax_tail_study([4, 6, 8], horizon=1e6)
     np.testing.assert_allclose(study.losses, study.predicted, rtol=1e-4)
     assert [law.exponent for law in study.time_laws] == pytest.approx([-1] * 3, abs=0.02)
     assert study.size_law.exponent == pytest.approx(1, abs=0.01)
@@ -98,7 +98,7 @@ def test_tail_study_finds_the_law() -> None:
 
 
 def test_imbalance_study() -> None:
-    study = imbalance_study(K, [0.2, 0.5, 0.8])
+    study = softmax_imbalance_study(K, [0.2, 0.5, 0.8])
     assert np.all(np.diff(study.other_times) > 0)
     assert np.all(study.dominant_times < study.other_times)
     assert study.phases.tolist() == [2, 4, 4]
@@ -107,11 +107,11 @@ def test_imbalance_study() -> None:
 
 def test_studies_refuse_bad_input() -> None:
     with pytest.raises(InvalidInput, match=r"^sizes is \[4, 4\]"):
-        growth_study([4, 4])
+        softmax_growth_study([4, 4])
     with pytest.raises(InvalidInput, match=r"^sizes is \[4\]"):
-        tail_study([4])
+        softmax_tail_study([4])
     with pytest.raises(InvalidInput, match=r"^dominant is \[0.5\]"):
-        imbalance_study(4, [0.5])
+        softmax_imbalance_study(4, [0.5])
 
 
 def test_fresh_prompts_train_like_the_expectation(imbalanced: SoftmaxAttentionLandscape) -> None:
