@@ -182,7 +182,7 @@ def to_the_ode(report: Report, runs: dict[int, xarray.Dataset]) -> None:
     report.text(f"Distance of SGD from the ODE in batch size: {fit.statement}.")
 
     def courses(ax: Axes) -> None:
-        for size, colour in zip(BATCHES, ("#9aa0a6", "#2f8f5b", "#1f5fa8", "#c4501b"), strict=True):
+        for size, colour in zip(BATCHES, plots.shades(len(BATCHES)), strict=True):
             lines = ax.plot(times, runs[size]["loss"], lw=0.6, alpha=0.6, color=colour)
             lines[0].set_label(f"SGD, batch {size}, all seeds")
         ax.plot(times, exact.loss, "--", color="black", lw=1.5, label="closed ODE")
