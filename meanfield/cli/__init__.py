@@ -3,7 +3,6 @@
 from ._cite import Cite as Cite
 from ._common import constructed as constructed
 from ._converge import Converge as Converge
-from ._converge import exponent_claims as exponent_claims
 from ._demo import Demo as Demo
 from ._diagnose import Diagnose as Diagnose
 from ._escape import Escape as Escape

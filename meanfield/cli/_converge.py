@@ -16,23 +16,13 @@ from landscapes.softmax_attention import (
 )
 from particles import InvalidInput
 
-from .. import plots
 from ..flows import GradientFlow
 from ..problems import LandscapeConfig, build_landscape, landscape_key
-from ..reports import Report
-from ..results import Claim
-from ..studies import CONFIDENCE, DISTANCES, ORDERS, Convergence, Draw, convergence_study
+from ..reports import Report, convergence_result
+from ..studies import Draw, convergence_study
 from ._common import Common, File
 
 CONTEXT = 16  # tokens in a prompt of the attention landscapes whose particles are heads
-STATEMENTS = {
-    "coupling": "coupling error: exponent of N",
-    "fluctuation": "fluctuation of the loss: exponent of N",
-    "bias": "bias of the loss: exponent of N",
-    "moments": "error of the moments: exponent of N",
-    "sinkhorn": "Sinkhorn divergence: exponent of N",
-}
-
 
 @dataclass(frozen=True)
 class Converge(Common):
@@ -94,7 +84,7 @@ class Converge(Common):
             transport=self.transport,
             progress=self.talks,
         )
-        write(found, report)
+        report.add(convergence_result(found))
         report.finish()
         self.show(report, "converge")
         return 0
@@ -138,49 +128,3 @@ class Converge(Common):
 
 def _euler(landscape: Landscape) -> GradientFlow:
     return GradientFlow(landscape, scheme="euler")
-
-
-def exponent_claims(found: Convergence) -> list[Claim]:
-    """The predicted exponents against the fitted ones, by intervals that hold together.
-
-    With several claims each interval is wider (Bonferroni), so that all of them hold at once with
-    95 % where theory is right.
-    """
-    claimed = [name for name in STATEMENTS if name in found.exponents]
-    together = 1 - (1 - CONFIDENCE) / len(claimed)
-    claims = []
-    for name in claimed:
-        fit = found.exponents[name]
-        half = fit.half_width(together)
-        statement = f"{STATEMENTS[name]}, within its interval ({together:.0%}: 95 % for all claims)"
-        tolerance = half if half >= 0 else 0.0  # unresolved: fails
-        predicted = (ORDERS | DISTANCES)[name]
-        claims.append(Claim.equal(statement, "theory 7", predicted, fit.value, absolute=tolerance))
-    return claims
-
-
-def write(found: Convergence, report: Report) -> None:
-    """Claims, figures, the table of exponents, and the data."""
-    report.trajectory(found.data)
-    report.claim(*exponent_claims(found))
-    reference, horizon = found.data.attrs["reference"], found.data.attrs["horizon"]
-    lines = [f"- {name}: {fit.statement}" for name, fit in found.exponents.items()]
-    report.text(
-        f"Reference ensembles of {reference} particles, horizon {horizon:g}. Each is split into "
-        "blocks that run on their own, so that the fluctuation cancels in the bias.\n\n"
-        + "\n".join(lines)
-    )
-    for concern in found.concerns:
-        report.text(f"**No limit:** {concern}")
-    report.summary["exponents"] = {n: [e.value, e.low, e.high] for n, e in found.exponents.items()}
-    report.summary["concerns"] = found.concerns
-    report.figure(
-        "errors",
-        "Errors against N at the horizon; dashed lines have the predicted slope.",
-        lambda ax: plots.plot_errors(ax, found),
-        lambda ax: plots.plot_exponents(ax, found),
-    )
-    panels = [lambda ax: plots.plot_fan(ax, found)]
-    if found.data.attrs["transport"]:
-        panels.append(lambda ax: plots.plot_distances(ax, found))
-    report.figure("fan", "Single ensembles around their references, and distances.", *panels)

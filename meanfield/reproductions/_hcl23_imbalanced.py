@@ -22,7 +22,7 @@ from particles import Ensemble
 from saddle_analysis import HessianOperator
 
 from .. import plots
-from ..cli import exponent_claims
+from ..reports import exponent_claims
 from ..flows import GradientFlow
 from ..reports import Report
 from ..results import Claim

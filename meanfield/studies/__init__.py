@@ -1,12 +1,8 @@
 """Studies of many runs: N to infinity, escapes, perturbed flows, descent."""
 
-from ._convergence import DISTANCES as DISTANCES
-from ._convergence import ORDERS as ORDERS
 from ._convergence import Convergence as Convergence
 from ._convergence import Draw as Draw
 from ._convergence import convergence_study as convergence_study
-from ._convergence import effective_sizes as effective_sizes
-from ._convergence import measured as measured
 from ._descent import Descent as Descent
 from ._descent import descent_study as descent_study
 from ._descent import gradient_noise as gradient_noise
@@ -16,6 +12,9 @@ from ._escapes import unstable_pairs as unstable_pairs
 from ._exponents import CONFIDENCE as CONFIDENCE
 from ._exponents import Exponent as Exponent
 from ._exponents import fit_exponent as fit_exponent
+from ._measures import MEASURE as MEASURE
+from ._measures import MEASURES as MEASURES
+from ._measures import Measure as Measure
 from ._perturbed import KICKS as KICKS
 from ._perturbed import Event as Event
 from ._perturbed import PerturbedRun as PerturbedRun

@@ -11,7 +11,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Key, PyTree
+from jaxtyping import Array, Float, Key, PyTree
 
 from particles import Ensemble, InvalidInput, sinkhorn_divergence, sliced_wasserstein, wasserstein
 from particles.internal import coordinates
@@ -19,19 +19,15 @@ from particles.internal import coordinates
 from ..flows import FlowState, GradientFlow
 from ..runs import Progress, at, map_batch, simulate
 from ._exponents import Exponent, fit_exponent
+from ._measures import MEASURE, MEASURES, Counts, Measure
 
 if TYPE_CHECKING:
     import xarray
 
 Draw = Callable[[Key[Array, ""], int], Ensemble]
 
-#: Name of each measure: what theory expects of its exponent (theory.md, section 7).
-ORDERS = {"coupling": -0.5, "fluctuation": -0.5, "bias": -1.0, "moments": -0.5}
-DISTANCES = {"sinkhorn": -1.0, "sliced": -0.5}
 #: A loss whose fluctuation decays more slowly, and surely more slowly than theory, has no limit.
 LEAST_DECAY = -0.35
-#: Seeds whose distances are taken: they cost more than the flow.
-DISTANCE_SEEDS = 8
 
 
 @dataclass(frozen=True)
@@ -41,9 +37,10 @@ class Convergence:
     Args:
         data: per seed, size and time: `coupling` (mean squared), `moments` (squared error), `bias`,
             `fluctuation` (variance over blocks); `loss` of some blocks and `reference_loss`; and
-            at the horizon `w2`, `sinkhorn`, `sliced`. Attributes name horizon and reference size.
-        exponents: of every measure at the horizon.
-        along: the same exponents at every recorded time.
+            at the horizon `w2`, `sinkhorn` and `sliced` (squared), of some seeds. Attributes name
+            horizon, reference size and the particles distances are taken to.
+        exponents: of every measure that theory has an exponent of, at the horizon.
+        along: the same at every recorded time, of the measures that are recorded.
         concerns: reasons to distrust the limit; empty where there is none.
     """
 
@@ -56,6 +53,20 @@ class Convergence:
     def has_limit(self) -> bool:
         """Whether the loss concentrates as N grows."""
         return not self.concerns
+
+    def samples(
+        self, measure: Measure, time: int = -1
+    ) -> tuple[Float[np.ndarray, " sizes"], Float[np.ndarray, "seeds sizes"]]:
+        """Effective sizes, and the values there of all seeds that have any.
+
+        Args:
+            measure: one of `MEASURES`.
+            time: number of the record; measures of the horizon have one only.
+
+        Returns:
+            Sizes at which every one of these seeds has a value; none if nothing was measured.
+        """
+        return _samples(self.data, measure, time)
 
 
 def convergence_study(
@@ -70,6 +81,10 @@ def convergence_study(
     reference: int | None = None,
     times: int = 6,
     transport: int = 1024,
+    distance_seeds: int = 8,
+    exact_seeds: int = 4,
+    blocks: int = 2,
+    projections: int = 100,
     epsilon: float | None = None,
     progress: bool = False,
 ) -> Convergence:
@@ -92,13 +107,18 @@ def convergence_study(
         seeds: independent references; all of one N run in one compiled, vmapped call.
         reference: N_ref; twice the largest N by default.
         times: recorded times after the start, evenly spaced.
-        transport: particles up to which exact W2 and Sinkhorn distances are computed; 0 for none.
+        transport: particles of the reference that W2 and Sinkhorn distances are taken to, and
+            largest N that they are taken of; at most half of the reference, 0 for no distances.
+        distance_seeds: seeds whose distances are taken; they cost more than the flow.
+        exact_seeds: of these, seeds whose exact W2 is taken; it costs most, and is not fitted.
+        blocks: ensembles of each seed and size whose single losses are kept.
+        projections: random lines of the sliced distance.
         epsilon: of the Sinkhorn divergence; by default the variance of the reference's particles.
         progress: show a bar.
 
     Raises:
-        InvalidInput: a size that does not divide the reference, fewer than two seeds, or a flow
-            with random steps (block and reference would need the same noise).
+        InvalidInput: a size that does not divide the reference, fewer than two seeds, a count out
+            of range, or a flow with random steps (block and reference would need the same noise).
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -120,6 +140,16 @@ def convergence_study(
     """
     reference = 2 * max(sizes, default=0) if reference is None else reference
     sizes = _checked(flow, sizes, seeds, reference, times)
+    for name, count, least in (
+        ("transport", transport, 0),
+        ("distance_seeds", distance_seeds, 0),
+        ("exact_seeds", exact_seeds, 0),
+        ("blocks", blocks, 1),
+        ("projections", projections, 1),
+    ):
+        if count < least:
+            raise InvalidInput(f"{name} is {count}; it must be at least {least}.")
+    transport = min(transport, reference // 2)  # the rest must hold an ensemble apart from these
     whole = _drawn(draw, key, seeds, reference)
     concerns = flow.landscape.concerns(jax.tree.map(lambda leaf: leaf[0], whole))
     grid = np.linspace(0, horizon, times + 1)
@@ -133,13 +163,25 @@ def convergence_study(
         runs: dict[int, Ensemble | FlowState] = dict(ensembles)
         for index, time in enumerate(grid):
             for place, size in enumerate(groups if index else ()):
-                runs[size] = state = _reached(flow, runs[size], float(time), dt)
+                runs[size] = state = _advanced(flow, runs[size], float(time), dt)
                 ensembles[size] = state.ensemble
                 bar.update((index - 1) * len(groups) + place + 1, f"t = {time:.3g}, N = {size}")
-            rows.append([_compared(flow, ensembles[reference], ensembles[n]) for n in sizes])
-        distances = _distances(
-            ensembles[reference], [ensembles[n] for n in sizes], sizes, transport, epsilon, bar
-        )
+            whole = ensembles[reference]
+            rows.append([_compared(flow, whole, ensembles[n], blocks) for n in sizes])
+        distances = {}
+        if transport:
+            # Not the keys that the references were drawn with.
+            keys = [jax.random.fold_in(key, seeds + seed) for seed in range(seeds)]
+            distances = _distances(
+                keys[:distance_seeds],
+                ensembles[reference],
+                {n: ensembles[n] for n in sizes},
+                most=transport,
+                exact=exact_seeds,
+                projections=projections,
+                epsilon=epsilon,
+                bar=bar,
+            )
     data = _dataset(rows, grid, sizes, distances)
     data.attrs |= {"horizon": horizon, "dt": dt, "reference": reference, "transport": transport}
     exponents, along = _fitted(data)
@@ -181,13 +223,13 @@ def _blocks(whole: Ensemble, size: int) -> Ensemble:
     return jax.tree.map(lambda leaf: leaf.reshape(-1, size, *leaf.shape[2:]), whole)
 
 
-def _reached(flow: GradientFlow, start: Ensemble | FlowState, time: float, dt: float) -> FlowState:
+def _advanced(flow: GradientFlow, start: Ensemble | FlowState, time: float, dt: float) -> FlowState:
     step = dt if isinstance(start, Ensemble) else None
     run = simulate(flow, start, horizon=time, dt=step, record=at(time), batch=True)
     return run.state
 
 
-class _Seen(eqx.Module):
+class _Summary(eqx.Module):
     """One ensemble's loss and moments."""
 
     loss: Array
@@ -195,19 +237,19 @@ class _Seen(eqx.Module):
 
 
 @eqx.filter_jit
-def _compared(flow: GradientFlow, whole: Ensemble, blocks: Ensemble) -> dict[str, Any]:
+def _compared(flow: GradientFlow, whole: Ensemble, blocks: Ensemble, kept: int) -> dict[str, Any]:
     """Per seed, averages over blocks; the losses of the first blocks too."""
     landscape, chunk = flow.landscape, flow.chunk
     seeds = jax.tree.leaves(whole)[0].shape[0]
 
-    def look(ensemble: Ensemble) -> _Seen:
+    def summary(ensemble: Ensemble) -> _Summary:
         moments = landscape.moments(ensemble, chunk=chunk)
-        return _Seen(landscape.energy(moments), moments)
+        return _Summary(landscape.energy(moments), moments)
 
     def one(seed: tuple[Ensemble, Ensemble]) -> dict[str, Any]:
         reference, own = seed
-        far = look(reference)
-        near = map_batch(landscape, look, own)
+        far = summary(reference)
+        near = map_batch(landscape, summary, own)
         count = near.loss.shape[0]
         moved = jax.tree.map(
             lambda x, y: jnp.sum((x.reshape(y.shape) - y) ** 2) / reference.size,
@@ -220,7 +262,7 @@ def _compared(flow: GradientFlow, whole: Ensemble, blocks: Ensemble) -> dict[str
             "moments": sum(jax.tree.leaves(error)),
             "bias": jnp.mean(near.loss) - far.loss,
             "fluctuation": jnp.var(near.loss, ddof=1),
-            "loss": near.loss[:2],
+            "loss": near.loss[:kept],
             "reference_loss": far.loss,
         }
 
@@ -229,38 +271,40 @@ def _compared(flow: GradientFlow, whole: Ensemble, blocks: Ensemble) -> dict[str
 
 
 def _distances(
+    keys: Sequence[Array],
     whole: Ensemble,
-    blocks: Sequence[Ensemble],
-    sizes: Sequence[int],
+    blocks: dict[int, Ensemble],
+    *,
     most: int,
+    exact: int,
+    projections: int,
     epsilon: float | None,
     bar: Progress,
 ) -> dict[str, np.ndarray]:
-    """At the horizon, the first block of each seed against other particles of its reference.
+    """At the horizon, the first block of some seeds against other particles of its reference.
 
     W2 and Sinkhorn against the last `most` particles, the sliced distance against the second half:
     always disjoint from the block, so that the two samples are independent but for the flow.
     """
     leaf = jax.tree.leaves(whole)[0]
     seeds, reference = leaf.shape[:2]
-    found = {name: np.full((seeds, len(sizes)), np.nan) for name in ("w2", "sinkhorn", "sliced")}
-    if most < 1:
-        return found
-    for place, (size, block) in enumerate(zip(sizes, blocks, strict=True)):
+    names = [measure.name for measure in MEASURES if measure.at_horizon]
+    found = {name: np.full((seeds, len(blocks)), np.nan) for name in names}
+    for place, (size, block) in enumerate(blocks.items()):
         own = jax.tree.map(lambda x, n=size: x.reshape(seeds, -1, n, *x.shape[2:])[:, 0], block)
-        for seed in range(min(seeds, DISTANCE_SEEDS)):
+        for seed, key in enumerate(keys):
             bar.update(bar.end, f"distances, N = {size}, seed {seed}")
             mu = jax.tree.map(lambda x, s=seed: x[s], own)
             everyone = jax.tree.map(lambda x, s=seed: x[s], whole)
+            half = jax.tree.map(lambda x: x[reference // 2 :], everyone)
             if size <= reference // 2:
-                half = jax.tree.map(lambda x: x[reference // 2 :], everyone)
-                key = jax.random.key(seed)
-                found["sliced"][seed, place] = sliced_wasserstein(key, mu, half, projections=100)
-            if size <= most <= reference - size:
+                distance = sliced_wasserstein(key, mu, half, projections=projections)
+                found["sliced"][seed, place] = distance**2
+            if size <= most:
                 last = jax.tree.map(lambda x: x[reference - most :], everyone)
                 blur = _variance(everyone) if epsilon is None else epsilon
                 found["sinkhorn"][seed, place] = sinkhorn_divergence(mu, last, blur)
-                if most % size == 0 and seed < 4:  # it is slow, and only looked at
+                if most % size == 0 and seed < exact:
                     found["w2"][seed, place] = wasserstein(mu, last)
     return found
 
@@ -279,77 +323,66 @@ def _dataset(
     import xarray
 
     axes = ("time", "size", "seed")
-    units = {"coupling": "particle²", "moments": "moment²", "w2": "particle"}
-    units |= {"sinkhorn": "particle²", "sliced": "particle"}
+    units = {measure.name: measure.unit for measure in MEASURES} | {"loss": "loss"}
     stacked = {
         name: np.stack([[np.asarray(cell[name]) for cell in row] for row in rows])
         for name in rows[0][0]
     }
     reference = stacked.pop("reference_loss")[:, 0]
     variables: dict[str, Any] = {
-        name: (axes if value.ndim == 3 else (*axes, "block"), value, {"units": units.get(name, "")})
+        name: (axes if value.ndim == 3 else (*axes, "block"), value, {"units": units[name]})
         for name, value in stacked.items()
     }
-    variables["reference_loss"] = (("time", "seed"), reference, {"units": ""})
+    variables["reference_loss"] = (("time", "seed"), reference, {"units": "loss"})
     for name, value in distances.items():
         variables[name] = (("seed", "size"), value, {"units": units[name]})
     coordinates = {"time": ("time", times, {"units": "flow time"}), "size": list(sizes)}
     return xarray.Dataset(variables, coordinates)
 
 
-def effective_sizes(data: xarray.Dataset, measure: str) -> np.ndarray:
-    """What theory has in place of N: 1/N − 1/N_ref inverted for errors against the reference.
-
-    Distances are between independent samples, of N and of n particles: there it is 1/N + 1/n.
-    """
-    sizes, reference = data["size"].values.astype(float), data.attrs["reference"]
-    match measure:
-        case "coupling" | "bias" | "moments":
-            return 1 / (1 / sizes - 1 / reference)
-        case "sliced":
-            return 1 / (1 / sizes + 2 / reference)
-        case "sinkhorn":
-            return 1 / (1 / sizes + 1 / data.attrs["transport"])
-        case _:
-            return sizes
-
-
-def measured(samples: xarray.DataArray) -> tuple[np.ndarray, np.ndarray]:
-    """Values of the seeds that have any, shape `(seeds, sizes)`, and which sizes all of them have.
-
-    Distances are taken of some seeds and sizes only.
-    """
-    values = samples.transpose("seed", "size").values
-    values = values[np.isfinite(values).any(axis=1)]
-    return values, np.isfinite(values).all(axis=0) & (values.shape[0] > 0)
+def _samples(data: xarray.Dataset, measure: Measure, time: int) -> tuple[np.ndarray, np.ndarray]:
+    if measure.name not in data:
+        return np.zeros(0), np.zeros((0, 0))
+    values = data[measure.name]
+    values = (values if measure.at_horizon else values.isel(time=time)).transpose("seed", "size")
+    rows = values.values[np.isfinite(values.values).any(axis=1)]
+    known = np.isfinite(rows).all(axis=0) & (rows.shape[0] > 0)
+    counts = Counts(data.attrs["reference"], data.attrs["transport"])
+    sizes = measure.effective_size(data["size"].values.astype(float), counts)
+    return sizes[known], rows[:, known]
 
 
 def _fitted(data: xarray.Dataset) -> tuple[dict[str, Exponent], dict[str, list[Exponent]]]:
     """The exponents of all measures at the horizon, and along the run."""
-
-    def fit(name: str, samples: xarray.DataArray) -> Exponent:
-        power = 1.0 if name in ("bias", "sinkhorn") else 0.5
-        values, known = measured(samples)
-        scales, few = effective_sizes(data, name)[known], name in DISTANCES
-        return fit_exponent(scales, values[:, known], power=power, correction=not few)
-
-    along = {
-        name: [fit(name, data[name].isel(time=i)) for i in range(data.sizes["time"])]
-        for name in ORDERS
-    }
-    final = {name: fits[-1] for name, fits in along.items()}
-    if data.attrs["transport"]:
-        final["sinkhorn"] = fit("sinkhorn", data["sinkhorn"])
-        final["sliced"] = fit("sliced", data["sliced"] ** 2)
+    along, final = {}, {}
+    for measure in MEASURES:
+        if measure.order is None or measure.name not in data:
+            continue
+        times = [-1] if measure.at_horizon else range(data.sizes["time"])
+        fits = [
+            # Distances are of few sizes: a plain straight line.
+            fit_exponent(
+                *_samples(data, measure, time),
+                power=measure.power,
+                correction=not measure.at_horizon,
+            )
+            for time in times
+        ]
+        final[measure.name] = fits[-1]
+        if not measure.at_horizon:
+            along[measure.name] = fits
     return final, along
 
 
 def _wandering(data: xarray.Dataset) -> list[str]:
     """A loss that does not concentrate has no limit, whatever the reason."""
-    samples = data["fluctuation"].isel(time=-1).transpose("seed", "size").values
+    fluctuation = MEASURE["fluctuation"]
+    assert fluctuation.order is not None
     # A straight line: the correction of the finer fit costs the certainty that is wanted here.
-    found = fit_exponent(data["size"].values, samples, power=0.5, correction=False)
-    if not (found.value > LEAST_DECAY and found.low > ORDERS["fluctuation"]):
+    found = fit_exponent(
+        *_samples(data, fluctuation, -1), power=fluctuation.power, correction=False
+    )
+    if not (found.value > LEAST_DECAY and found.low > fluctuation.order):
         return []
     return [
         "the loss does not concentrate as N grows: its standard deviation over draws goes as "

@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 
 
 def gradient_noise(
-    key: Key[Array, ""],
     landscape: Landscape,
     ensemble: Ensemble,
     batch_size: int,
     *,
+    key: Key[Array, ""],
     draws: int = 64,
     chunk: int | None = None,
 ) -> tuple[Float[Array, ""], Float[Array, ""]]:
@@ -37,10 +37,10 @@ def gradient_noise(
     Falls as 1/B; over ‖∇‖² it says how many prompts make a step worth taking.
 
     Args:
-        key: draws the batches.
         landscape: one with `minibatch`.
         ensemble: where.
         batch_size: prompts per batch B.
+        key: draws the batches.
         draws: batches.
         chunk: particles held at once.
 
@@ -55,8 +55,8 @@ def gradient_noise(
         >>> from landscapes import Neuron, RegressionLandscape
         >>> landscape = RegressionLandscape(jnp.eye(4), jnp.arange(4.0)[:, None])
         >>> mu = Ensemble(Neuron(a=jnp.ones((1, 1)), w=jnp.ones((1, 4))))
-        >>> few, _ = gradient_noise(jax.random.key(0), landscape, mu, 4)
-        >>> many, _ = gradient_noise(jax.random.key(0), landscape, mu, 400)
+        >>> few, _ = gradient_noise(landscape, mu, 4, key=jax.random.key(0))
+        >>> many, _ = gradient_noise(landscape, mu, 400, key=jax.random.key(0))
         >>> bool(many < few / 30)
         True
     """

@@ -74,6 +74,9 @@ def fit_exponent(
         True
     """
     seeds = samples.shape[0]
+    if seeds < 2 or not sizes.size:
+        had = f"{sizes.size} sizes of {seeds} seed{'' if seeds == 1 else 's'} have values"
+        return _unresolved(seeds, (), f"{had}, and a fit needs {FEWEST} of at least 2")
     mean = samples.mean(axis=0)
     error = samples.std(axis=0, ddof=1) / math.sqrt(seeds)
     signed = (samples > 0).all(axis=0) | (samples < 0).all(axis=0)  # such as squares: never zero
@@ -83,12 +86,11 @@ def fit_exponent(
         resolved &= np.sign(mean) == np.sign(mean[best])
     used = tuple(float(n) for n in sizes[resolved])
     if len(used) < FEWEST:
-        return Exponent(
-            *[math.nan] * 5,
-            seeds=seeds,
-            used=used,
-            statement=f"the data cannot resolve an exponent: of {sizes.size} sizes only "
-            f"{len(used)} have a mean that {seeds} seeds tell from zero",
+        return _unresolved(
+            seeds,
+            used,
+            f"of {sizes.size} sizes {len(used)} have a mean that {seeds} seeds tell from zero, and "
+            f"a fit needs {FEWEST}",
         )
     scales, rows = sizes[resolved].astype(float), np.abs(mean[resolved])
     spread = np.maximum(error[resolved] / rows, 1e-12)
@@ -115,6 +117,11 @@ def fit_exponent(
         f"exponent {value:.3f} ± {half:.3f} (95 %, {seeds} seeds, over {used[0]:.4g} to "
         f"{used[-1]:.4g})",
     )
+
+
+def _unresolved(seeds: int, used: tuple[float, ...], why: str) -> Exponent:
+    statement = f"the data cannot resolve an exponent: {why}"
+    return Exponent(*[math.nan] * 5, seeds=seeds, used=used, statement=statement)
 
 
 def _quantile(confidence: float, freedom: int) -> float:

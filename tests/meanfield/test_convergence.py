@@ -12,7 +12,8 @@ from helpers import attention
 
 from landscapes import neuron_start
 from meanfield import GradientFlow, convergence_study
-from meanfield.studies import fit_exponent
+from meanfield.reports import convergence_result
+from meanfield.studies import MEASURE, MEASURES, fit_exponent
 from particles import Ensemble, InvalidInput, gaussian
 
 KEY = jax.random.key(2)
@@ -61,6 +62,8 @@ def test_exponents_and_data_of_the_study(springs) -> None:
     assert "cannot resolve" in springs.along["coupling"][0].statement
     assert springs.data.attrs["reference"] == 64
     assert springs.data["w2"].sel(size=16).notnull().sum() == 4
+    assert set(springs.along) == {m.name for m in MEASURES if not m.at_horizon}
+    assert set(springs.exponents) == {m.name for m in MEASURES if m.order is not None}
     assert np.all(springs.data["sinkhorn"].sel(size=[4, 8, 16]) > 0)
     assert np.all(springs.data["sliced"] > 0)
 
@@ -111,6 +114,10 @@ def test_refusals() -> None:
         convergence_study(flow, draw, sizes=[5], reference=64, **options)
     with pytest.raises(InvalidInput, match="seeds is 1"):
         convergence_study(flow, draw, sizes=[4], seeds=1, **options)
+    with pytest.raises(InvalidInput, match="transport is -1; it must be at least 0"):
+        convergence_study(flow, draw, sizes=[4], transport=-1, **options)
+    with pytest.raises(InvalidInput, match="blocks is 0"):
+        convergence_study(flow, draw, sizes=[4], blocks=0, **options)
     with pytest.raises(InvalidInput, match="random steps"):
         convergence_study(GradientFlow(Springs(), temperature=1.0), draw, sizes=[4], **options)
 
@@ -119,6 +126,56 @@ def test_refusals() -> None:
 
     with pytest.raises(InvalidInput, match="weighted particles"):
         convergence_study(flow, weighted, sizes=[4], **options)
+
+
+def test_the_result_claims_shows_and_holds_the_data(springs) -> None:
+    result = convergence_result(springs)
+    assert [claim.predicted for claim in result.claims] == [-0.5, -0.5, -1.0, -0.5, -1.0]
+    assert [claim.measured for claim in result.claims[:4]] == [
+        springs.exponents[name].value for name in ("coupling", "fluctuation", "bias", "moments")
+    ]
+    assert result.data["trajectory"] is springs.data
+    assert set(result.summary["exponents"]) == set(springs.exponents)
+    table = next(entry for entry in result.body if isinstance(entry, str) and "| theory |" in entry)
+    assert all(fit.statement in table for fit in springs.exponents.values())
+    errors, fan = result.figures
+    words = [axes.get_legend().get_texts() for axes in (*errors.draw().axes, *fan.draw().axes)]
+    shown = [[text.get_text() for text in texts] for texts in words]
+    for measure in MEASURES:
+        panel = shown[3 if measure.at_horizon else 0]
+        assert any(text.startswith(measure.label) for text in panel), measure.name
+    assert "theory: -0.5" in shown[1]
+    assert "N = 64, the reference" in shown[2]
+
+
+def test_effective_sizes_are_those_of_the_theory(springs) -> None:
+    sizes, expected = np.array(SIZES, float), {}
+    expected |= dict.fromkeys(("coupling", "bias", "moments"), 1 / (1 / sizes - 1 / 64))
+    expected |= {"fluctuation": sizes, "sliced": 1 / (1 / sizes + 1 / 32)}
+    expected |= {"sinkhorn": 1 / (1 / sizes[:3] + 1 / 16), "w2": sizes[:3]}
+    for name, scales in expected.items():
+        np.testing.assert_allclose(springs.samples(MEASURE[name])[0], scales, rtol=1e-12)
+    assert len(springs.samples(MEASURE["w2"])[1]) == 4  # of five seeds
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("options", [{}, {"distance_seeds": 1}, {"distance_seeds": 0}])
+def test_two_seeds_give_what_is_defined_and_say_what_is_not(options) -> None:
+    flow = GradientFlow(Springs(), scheme="euler")
+    found = convergence_study(
+        flow, draw, key=KEY, horizon=0.2, dt=0.1, sizes=SIZES, seeds=2, times=1, **options
+    )
+    assert found.data.attrs["transport"] == 32  # half of the reference
+    result = convergence_result(found)
+    for figure in result.figures:
+        figure.draw().canvas.draw()
+    assert np.isfinite(found.exponents["fluctuation"].value)
+    if options:
+        text = found.exponents["sinkhorn"].statement
+        assert "cannot resolve an exponent" in text
+        assert "at least 2" in text
+        assert any(text in entry for entry in result.body if isinstance(entry, str))
+        assert not next(c for c in result.claims if c.statement.startswith("Sinkhorn")).holds
 
 
 def test_the_command(tmp_path) -> None:

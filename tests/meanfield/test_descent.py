@@ -61,7 +61,7 @@ def test_sgd_approaches_the_flow_as_batches_grow_and_steps_shrink() -> None:
 def test_gradient_noise_falls_as_one_over_the_batch() -> None:
     landscape, mu = regression(), cloud()
     (few, few_error), (many, many_error) = (
-        gradient_noise(KEY, landscape, mu, size, draws=400) for size in (2, 32)
+        gradient_noise(landscape, mu, size, key=KEY, draws=400) for size in (2, 32)
     )
     ratio = float(few / many)
     spread = ratio * np.hypot(few_error / few, many_error / many)

@@ -103,4 +103,4 @@ def test_refusals() -> None:
     with pytest.raises(InvalidInput, match="key is given, but start is a state"):
         simulate(langevin(), state, horizon=1.0, key=KEY)
     with pytest.raises(InvalidInput, match="draws is 1"):
-        gradient_noise(KEY, Springs(), points(), 2, draws=1)
+        gradient_noise(Springs(), points(), 2, key=KEY, draws=1)
