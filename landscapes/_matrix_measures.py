@@ -30,7 +30,7 @@ class RankMeasures(NamedTuple):
 def rank_measures(matrices: Float[Array, "*batch rows columns"]) -> RankMeasures:
     """Effective rank, stable rank and participation ratio of every matrix of a trajectory.
 
-    (theory.md, section 5; MT25)
+    (theory.md, section 5; MT25, RV07)
 
     Args:
         matrices: one, or a stack such as a recorded trajectory.

@@ -13,7 +13,7 @@ from ._transport import coordinates
 
 
 def entropy(ensemble: Ensemble, *, neighbours: int = 4) -> float:
-    """−∫ log μ dμ in nats, estimated from N i.i.d. particles (Kozachenko and Leonenko).
+    """−∫ log μ dμ in nats, estimated from N i.i.d. particles (KL87).
 
     ψ(N) − ψ(k) + log V_p + (p/N) Σ_i log ε_i, with ε_i the distance to the k-th neighbour. Its
     standard error falls as N^(−1/2); the bias grows with the dimension p and is sizeable above

@@ -51,7 +51,7 @@ def optimal_coupling(mu: Ensemble, nu: Ensemble, *, epsilon: float | None = None
 
     Exact for small ensembles: an assignment for equal weights (ensembles of sizes N and N', up to
     a least common multiple of 4,096), a linear program otherwise (up to 40,000 pairs). Beyond
-    that, or where `epsilon` is given, the entropic plan of Sinkhorn's algorithm (ott-jax).
+    that, or where `epsilon` is given, the entropic plan of Sinkhorn's algorithm (CUT13; CMTBDT22).
 
     Args:
         mu: the first ensemble.
@@ -103,7 +103,7 @@ def wasserstein(mu: Ensemble, nu: Ensemble) -> float:
 
 
 def sinkhorn_divergence(mu: Ensemble, nu: Ensemble, epsilon: float) -> float:
-    """The debiased entropic transport cost S_ε(μ, ν) ≥ 0, zero for μ = ν (ott-jax).
+    """The debiased entropic transport cost S_ε(μ, ν) ≥ 0, zero for μ = ν (FSVATP19).
 
     Args:
         mu: the first ensemble.
@@ -132,7 +132,7 @@ def sinkhorn_divergence(mu: Ensemble, nu: Ensemble, epsilon: float) -> float:
 def sliced_wasserstein(
     key: Key[Array, ""], mu: Ensemble, nu: Ensemble, *, projections: int = 200
 ) -> float:
-    """W2 averaged over random one-dimensional projections: (E_u W2²(u·μ, u·ν))^½ (ott-jax).
+    """W2 averaged over random one-dimensional projections: (E_u W2²(u·μ, u·ν))^½ (BRPP15).
 
     Args:
         key: draws the directions, uniform on the sphere.

@@ -31,7 +31,7 @@ def saddle_ensemble(
     The T neurons at `positions` must span the targets (the realisable case). Their output weights
     make h_μ equal to the learned eigen-features and |S| fillers orthogonal to every target, so
     ∇R vanishes there: L = ½ Σ_{j∈S} λ_j and every particle stands still. Each neuron is repeated,
-    with output-weight offsets that cancel within its copies. (theory.md, section 2, checked)
+    with output-weight offsets that cancel within its copies. (theory.md, section 2)
 
     Args:
         key: draws the offsets and the fillers.

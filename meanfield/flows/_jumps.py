@@ -44,7 +44,7 @@ def resampled(key: Key[Array, ""], ensemble: Ensemble, below: Float[Array, ""] |
 def free_energy(
     landscape: Landscape, ensemble: Ensemble, temperature: float, *, neighbours: int = 4
 ) -> float:
-    """L(μ) + τ ∫ log μ dμ, which Langevin dynamics at temperature τ descends.
+    """L(μ) + τ ∫ log μ dμ, which Langevin dynamics at temperature τ descends (HRSS21).
 
     Args:
         landscape: gives L.

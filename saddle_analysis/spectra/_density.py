@@ -1,4 +1,4 @@
-"""The spectral density of an operator by stochastic Lanczos quadrature, with its errors."""
+"""The spectral density of an operator by stochastic Lanczos quadrature (UCS17), with its errors."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class SpectralDensity:
 
     For a random unit vector v, the weight of the spectrum below x as seen by v has the fraction of
     eigenvalues below x as its mean. Two errors remain, and both are reported: the quadrature's,
-    bounded for every probe by the Chebyshev–Markov–Stieltjes inequalities, and the sampling
+    bounded for every probe by the Chebyshev–Markov–Stieltjes inequalities (GM10), and the sampling
     error, whose standard deviation for n unknowns and P probes is √(2f(1−f)/((n+2)P)) exactly.
     The bounds are those of the Gauss rule that has the point in question among its nodes: the
     best possible from the same products.

@@ -1,4 +1,4 @@
-"""Guarded Lanczos: full reorthogonalisation, breakdown handled, thick restarts, locked vectors.
+"""Guarded Lanczos: full reorthogonalisation, breakdown handled, thick restarts (WS00), locking.
 
 The basis lives on the device, in the operator's precision; only coefficients reach the host, in
 double precision. Because every new vector is orthogonalised against the whole basis, the relation
