@@ -1,21 +1,20 @@
-"""What all commands share: options, the folder, and how results reach the user."""
+"""What all commands share: where results go, and how they reach the user."""
 
 from __future__ import annotations
 
-import contextlib
 import json
 import sys
 import time
-import warnings
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, ClassVar
 
-import numpy as np
 import tyro
 
-from ..reports import Report, prediction
+from particles import InvalidInput
+
+from ..reports import Report
 from ..results import Claim
 
 Folder = Annotated[Path | None, tyro.conf.arg(metavar="DIR", help_behavior_hint="")]
@@ -25,6 +24,8 @@ File = Annotated[Path | None, tyro.conf.arg(metavar="FILE", help_behavior_hint="
 @dataclass(frozen=True)
 class Common:
     """Options of every command."""
+
+    command: ClassVar[str]
 
     out: Folder = None
     """Folder for results; runs/<command>-<timestamp> by default."""
@@ -38,25 +39,35 @@ class Common:
         """Whether to show progress."""
         return not self.quiet
 
-    def folder(self, command: str) -> Path:
-        """The folder to write to."""
-        return self.out or Path("runs") / f"{command}-{time.strftime('%Y%m%d-%H%M%S')}"
+    def folder(self) -> Path:
+        """The folder to write to.
+
+        Raises:
+            InvalidInput: it is the current folder, as an empty name is.
+        """
+        if self.out is None:
+            return Path("runs") / f"{self.command}-{time.strftime('%Y%m%d-%H%M%S')}"
+        if self.out.resolve() == Path.cwd():
+            raise InvalidInput(
+                f"out is {str(self.out)!r}, the current folder; name a folder of its own."
+            )
+        return self.out
 
     def say(self, line: str) -> None:
         """One line about what is going on, on standard error."""
         if self.talks:
             print(line, file=sys.stderr, flush=True)
 
-    def show(self, report: Report, command: str, **more: Any) -> None:
+    def show(self, report: Report, **more: object) -> None:
         """Print the result: JSON, or a table of claims and where the report is."""
         if self.json:
-            print(json.dumps(report.result(command, **more), ensure_ascii=False))
+            print(json.dumps(report.to_dict(**more), ensure_ascii=False))
         elif not self.quiet:
-            _table(report.claims)
+            _table(report.found.claims)
             print(f"report: {report.out / 'report.md'}")
 
 
-def _table(claims: list[Claim]) -> None:
+def _table(claims: Sequence[Claim]) -> None:
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
@@ -65,19 +76,5 @@ def _table(claims: list[Claim]) -> None:
     for claim in claims:
         verdict = "[green]yes[/]" if claim.holds else "[bold red]NO[/]"
         statement = escape(claim.statement)  # brackets are markup
-        table.add_row(statement, prediction(claim), f"{claim.measured:.6g}", verdict)
+        table.add_row(statement, claim.expected, escape(claim.found), verdict)
     Console().print(table)
-
-
-@contextlib.contextmanager
-def constructed() -> Iterator[None]:
-    """Leaves out the warning about unlucky draws: the start is a construction, not a draw."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "the start's outputs")
-        yield
-
-
-def first_time(times: np.ndarray, reached: np.ndarray) -> float | None:
-    """The first time at which a condition holds, `None` if it never does."""
-    hits = np.flatnonzero(reached)
-    return float(times[hits[0]]) if hits.size else None

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
-import jax
 import numpy as np
 import scipy.interpolate
 
@@ -17,6 +17,7 @@ from landscapes.mlp_attention import (
     feature_spectrum,
     in_context_error,
     missing_features,
+    missing_name,
     saddle_index,
     saddle_level,
     saddle_levels,
@@ -33,11 +34,24 @@ from saddle_analysis import (
 
 from .. import plots
 from ..flows import GradientFlow, scheme_from
-from ..problems import realisable
-from ..reports import Panel, Report
-from ..results import Claim
+from ..problems import (
+    Attention,
+    Count,
+    Feature,
+    Positive,
+    Range,
+    Seed,
+    build_problem,
+    checked_missing,
+    start_key,
+    study_key,
+)
+from ..reports import Report, energy_balance
+from ..results import Claim, Panel, Result
 from ..runs import FlowFailed, Outcome, Run, Schedule, component, simulate
-from ._common import Common, constructed
+from ._common import Common
+from ._interrupted import exit_code
+from ._simulate import ConfigFile
 
 if TYPE_CHECKING:
     import xarray
@@ -46,53 +60,62 @@ NEAR_MINIMUM = 0.05  # of ½λ_k: where the run counts as arrived, and ends
 
 
 @dataclass(frozen=True)
+class DemoOptions:
+    """The saddle and the run."""
+
+    missing: tuple[Feature, ...] | None = None
+    """Features that the saddle misses, numbered from 0; the weakest by default."""
+    distance: Annotated[float, Range(0, 1, open_low=True)] = 1e-6
+    """L²(μ) distance from the saddle at which the escape starts."""
+    horizon: Positive = 60.0
+    """Flow time after which the run ends at the latest."""
+    prompts: Count = 2048
+    """Fresh prompts for each prompt length."""
+
+
+@dataclass(frozen=True)
 class Demo(Common):
     """The main job in about a minute: saddle, detection, escape, global minimum, report."""
 
-    seed: int = 0
+    command = "demo"
+
+    config: ConfigFile = None
+    """A configuration, such as the config.toml that any command wrote; every key is optional."""
+    seed: Seed = 0
     """Of every random draw."""
-    particles: int = 1024
+    particles: Count = 1024
     """Number N of particles."""
-    dim: int = 8
-    """Input dimension d."""
-    samples: int = 512
-    """Number M of samples."""
-    teacher_neurons: int = 12
-    """Neurons the targets are made of."""
-    spectrum: tuple[float, ...] = (1.0, 0.5, 0.2)
-    """Eigenvalues of the targets' second moment."""
-    missing: tuple[int, ...] = (2,)
-    """Features that the saddle misses, numbered from 0 (figures and claims number from 1)."""
-    distance: float = 1e-6
-    """L²(μ) distance from the saddle at which the escape starts."""
-    horizon: float = 60.0
-    """Flow time after which the run ends at the latest."""
-    prompts: int = 2048
-    """Fresh prompts for each prompt length."""
+    problem: Any = field(default_factory=Attention)
+    options: DemoOptions = field(default_factory=DemoOptions)
 
     def __call__(self) -> int:
         """Run the demo; see `meanfield demo --help`."""
-        if not self.missing:
-            raise InvalidInput("missing is empty, which is the global minimum; name a feature.")
-        if not 0 < self.distance < 1:
-            raise InvalidInput(f"distance is {self.distance}; it must lie between 0 and 1.")
-        report = Report(self.folder("demo"), "Leaving a saddle of the attention landscape", self)
-        self.say("1/4 preparing the saddle")
+        out = self.folder()
         scene = prepare(self)
-        detection = detect(self, scene, report)
+        report = Report(out, "Leaving a saddle of the attention landscape", self.command, self)
+        self.say("1/4 looking at the curvature of the saddle")
+        detection, result = detect(scene)
+        report.add(result)
+        self.say("2/4 leaving the saddle and running to the minimum")
         try:
-            with constructed():
-                run = leave(self, scene, detection)
+            run = leave(self, scene, detection)
         except FlowFailed as error:
             keep(error.run, report)
             raise
         keep(run, report)
         if run.outcome is Outcome.INTERRUPTED:
-            raise KeyboardInterrupt
-        growth = read_growth(detection, run, report)
-        levels = descend(scene, run, report)
-        errors = in_context(self, scene, run, report)
-        report.figure(
+            self.say(run.message)
+            return exit_code(run)
+        self.say("3/4 reading growth rate, levels and learned features off the run")
+        growth, result = read_growth(detection, run)
+        report.add(result)
+        levels, result = descend(scene, run)
+        report.add(result)
+        self.say("4/4 testing in context on fresh prompts")
+        errors, result = in_context(self, scene, run)
+        report.add(result)
+        overview = Result("Overview")
+        overview.figure(
             "overview",
             "The whole job: leaving the saddle at the predicted rate, descending to the global "
             "minimum, and learning in context.",
@@ -100,8 +123,9 @@ class Demo(Common):
             lambda ax: plots.plot_loss(ax, run.trajectory, levels),
             lambda ax: plots.plot_in_context(ax, errors),
         )
+        report.add(overview)
         report.finish()
-        self.show(report, "demo")
+        self.show(report)
         return 0
 
 
@@ -111,19 +135,26 @@ class Scene(NamedTuple):
     landscape: MLPAttentionLandscape
     fresh: MLPAttentionLandscape
     saddle: Ensemble
+    spectrum: Sequence[float]
+    missing: tuple[int, ...]
 
 
-def prepare(options: Demo) -> Scene:
-    """A realisable landscape, the same task on fresh samples, and the exact saddle."""
-    setting = realisable(
-        options.seed,
-        dim=options.dim,
-        samples=options.samples,
-        teacher_neurons=options.teacher_neurons,
-        spectrum=options.spectrum,
-    )
-    saddle = setting.saddle(options.missing, options.particles)
-    return Scene(setting.landscape, setting.fresh, saddle)
+def prepare(demo: Demo) -> Scene:
+    """A realisable landscape, the same task on fresh samples, and the exact saddle.
+
+    Raises:
+        InvalidInput: another kind of problem, given data, or no missing feature.
+    """
+    if not isinstance(demo.problem, Attention):
+        raise InvalidInput("problem is of another kind; the demo is about 'attention'.")
+    problem = build_problem(demo.problem, demo.seed)
+    place = problem.require("saddle", "meanfield demo")
+    missing = checked_missing(demo.options.missing, problem)
+    if not missing:
+        raise InvalidInput("missing is empty, which is the global minimum; name a feature.")
+    saddle = place(start_key(demo.seed), demo.particles, missing)
+    fresh = problem.require("fresh", "meanfield demo")()
+    return Scene(problem.landscape, fresh, saddle, demo.problem.spectrum, missing)  # pyright: ignore
 
 
 class Detection(NamedTuple):
@@ -133,21 +164,21 @@ class Detection(NamedTuple):
     unstable: Neuron
 
 
-def detect(options: Demo, scene: Scene, report: Report) -> Detection:
+def detect(scene: Scene) -> tuple[Detection, Result]:
     """Level, gradient norm, spectrum and Morse index, beside what theory predicts."""
-    options.say("2/4 looking at the curvature")
-    landscape, saddle = scene.landscape, scene.saddle
+    landscape, saddle, missing = scene.landscape, scene.saddle, scene.missing
     value, velocity = landscape.value_and_velocity(saddle)
-    index = saddle_index(options.spectrum, options.missing)
+    index = saddle_index(scene.spectrum, missing)
     operator = HessianOperator(landscape, saddle)
     pairs = extreme_eigenpairs(operator, min(index + 6, operator.size))
     threshold = 1e-6 * pairs.norm
     found = morse_index(operator, threshold=threshold, expected=index)
-    report.claim(
+    result = Result("The saddle")
+    result.claim(
         Claim.equal(
-            f"loss at the saddle missing {_names(options.missing)} is ½Σλ of what is missing",
+            f"loss at the saddle missing {missing_name(missing)} is ½Σλ of what is missing",
             "KS24; theory 2",
-            saddle_level(options.spectrum, options.missing),
+            saddle_level(scene.spectrum, missing),
             float(value),
             relative=1e-6,
         ),
@@ -160,7 +191,7 @@ def detect(options: Demo, scene: Scene, report: Report) -> Detection:
         Claim.equal(
             "number of features missing from span(h_μ)",
             "theory 2",
-            len(options.missing),
+            len(missing),
             len(missing_features(landscape, saddle)),
         ),
         Claim.below(
@@ -171,21 +202,20 @@ def detect(options: Demo, scene: Scene, report: Report) -> Detection:
         ),
         Claim.equal("Morse index", "theory 2", index, found.index),
     )
-    report.text("## The saddle")
-    report.figure(
+    result.figure(
         "spectrum",
         "Smallest eigenvalues of the Wasserstein Hessian at the saddle. Theory predicts how many "
         "are negative; the smallest sets the escape rate.",
         lambda ax: plots.plot_spectrum(ax, pairs.values, threshold=threshold, index=index),
     )
-    return Detection(-float(pairs.values[0]), pairs.fields[0])
+    return Detection(-float(pairs.values[0]), pairs.fields[0]), result
 
 
-def leave(options: Demo, scene: Scene, detection: Detection) -> Run:
+def leave(demo: Demo, scene: Scene, detection: Detection) -> Run:
     """Step off along the unstable eigenvector, and flow to the global minimum."""
-    options.say("3/4 leaving the saddle and running to the minimum")
+    options = demo.options
     start = displaced(scene.saddle, along(scene.saddle, detection.unstable, options.distance))
-    near_minimum = NEAR_MINIMUM * benign_threshold(options.spectrum)
+    near_minimum = NEAR_MINIMUM * benign_threshold(scene.spectrum)
     return simulate(
         GradientFlow(scene.landscape, scheme=scheme_from("adaptive", rtol=1e-6, atol=1e-10)),
         start,
@@ -194,18 +224,20 @@ def leave(options: Demo, scene: Scene, detection: Detection) -> Run:
         record=_finely_then_coarsely(options.distance, detection.rate),
         statistics=[component("unstable_component", scene.saddle, detection.unstable)],
         stop=lambda latest: bool(latest["loss"] < near_minimum),
-        progress=options.talks,
+        progress=demo.talks,
         label="escape",
     )
 
 
 def keep(run: Run, report: Report) -> None:
     """Write down what a run left, also one that ended early."""
-    report.trajectory(run.trajectory)
+    result = Result("The run")
+    result.trajectory(run.trajectory)
+    result.summary |= {"outcome": run.outcome.name, "message": run.message}
+    result.text(run.message[0].upper() + run.message[1:])
     save_ensemble(report.out / "ensemble.npz", run.ensemble)
-    report.summary |= {"outcome": run.outcome.name, "message": run.message}
+    report.add(result)
     if run.outcome.failed or run.outcome is Outcome.INTERRUPTED:
-        report.text(run.message[0].upper() + run.message[1:])
         report.finish()
 
 
@@ -222,7 +254,7 @@ def _finely_then_coarsely(distance: float, rate: float) -> Schedule:
     return times
 
 
-def read_growth(detection: Detection, run: Run, report: Report) -> Panel:
+def read_growth(detection: Detection, run: Run) -> tuple[Panel, Result]:
     """The measured growth rate of the unstable component against |λ_min|."""
     time = run.trajectory["time"].values
     amplitude = np.abs(run.trajectory["unstable_component"].values)
@@ -235,7 +267,8 @@ def read_growth(detection: Detection, run: Run, report: Report) -> Panel:
         window=fit.window,
         fitted=fit.rate,
     )
-    report.claim(
+    result = Result("The escape")
+    result.claim(
         Claim.equal(
             "growth rate of the unstable component is |λ_min|",
             "KS24; theory 2",
@@ -244,23 +277,22 @@ def read_growth(detection: Detection, run: Run, report: Report) -> Panel:
             relative=0.03,
         )
     )
-    report.text("## The escape")
-    report.figure(
+    result.figure(
         "growth",
         f"Displacement along the unstable eigenvector; {fit.kind} growth by a factor of "
         f"{fit.factor:.3g} in the shaded window.",
         panel,
     )
-    return panel
+    return panel, result
 
 
-def descend(scene: Scene, run: Run, report: Report) -> dict[str, float]:
+def descend(scene: Scene, run: Run) -> tuple[dict[str, float], Result]:
     """The descent to the minimum: levels, learned features, energy balance, particles."""
     trajectory = run.trajectory
     eigenvalues = np.asarray(feature_spectrum(scene.landscape))
-    loss, spent = trajectory["loss"].values, trajectory["dissipated"].values
-    imbalance = float(np.max(np.abs(loss[0] - loss - spent))) / float(loss[0])
-    report.claim(
+    loss = trajectory["loss"].values
+    result = Result("The descent")
+    result.claim(
         Claim.below(
             "the run enters the benign region L < ½λ_k",
             "KS24; theory 2",
@@ -273,13 +305,7 @@ def descend(scene: Scene, run: Run, report: Report) -> dict[str, float]:
             bound=NEAR_MINIMUM * benign_threshold(eigenvalues),
             measured=float(loss[-1]),
         ),
-        Claim.equal(
-            "energy balance: largest |L(0) − L(t) − ∫∫‖∇δL/δμ‖² dμ dt| over L(0)",
-            "theory 1",
-            0.0,
-            imbalance,
-            absolute=1e-5,
-        ),
+        energy_balance(trajectory, 1e-5),
         Claim.equal(
             "dissipation identity: largest deviation of −dL/dt from ∫‖∇δL/δμ‖² dμ, over its peak",
             "theory 1",
@@ -289,28 +315,28 @@ def descend(scene: Scene, run: Run, report: Report) -> dict[str, float]:
         ),
     )
     levels = {
-        f"missing {_names(missing)}" if missing else "global minimum": level
+        f"missing {missing_name(missing)}" if missing else "global minimum": level
         for missing, level in saddle_levels(eigenvalues).items()
         if level <= 1.5 * float(loss[0])
     }
-    report.figure(
+    result.figure(
         "loss",
         "Loss along the run with the saddle levels of theory; which features are learned when.",
         lambda ax: plots.plot_loss(ax, trajectory, levels),
         lambda ax: plots.plot_learned(ax, trajectory, eigenvalues.tolist()),
     )
-    report.figure(
+    result.figure(
         "energy",
         "The rate at which the loss falls equals the squared gradient norm over the measure.",
         lambda ax: plots.plot_energy_balance(ax, trajectory),
     )
     after = run.ensemble
-    report.figure(
+    result.figure(
         "particles",
         "The particles at the saddle and at the end, in the principal coordinates of each part.",
         *plots.particle_panels(scene.saddle, after),
     )
-    return levels
+    return levels, result
 
 
 def dissipation_deviation(trajectory: xarray.Dataset) -> float:
@@ -321,10 +347,9 @@ def dissipation_deviation(trajectory: xarray.Dataset) -> float:
     return float(np.max(np.abs(slope + rate)[1:-1]) / np.max(rate))
 
 
-def in_context(options: Demo, scene: Scene, run: Run, report: Report) -> dict[str, InContextError]:
+def in_context(demo: Demo, scene: Scene, run: Run) -> tuple[dict[str, InContextError], Result]:
     """In-context error on fresh prompts before and after, against its exact expectation."""
-    options.say("4/4 testing in context on fresh prompts")
-    key = jax.random.fold_in(jax.random.key(options.seed), 5)
+    key = study_key(demo.seed)
     lengths = [2**power for power in range(2, 11)]
     errors = {
         name: in_context_error(
@@ -332,13 +357,14 @@ def in_context(options: Demo, scene: Scene, run: Run, report: Report) -> dict[st
             scene.landscape,
             ensemble,
             lengths,
-            prompts=options.prompts,
+            prompts=demo.options.prompts,
             test=scene.fresh,
         )
         for name, ensemble in (("at the saddle", scene.saddle), ("at the end", run.ensemble))
     }
     before, after = errors.values()
-    report.claim(
+    result = Result("Learning in context")
+    result.claim(
         Claim.below(
             f"in-context error at n = {lengths[-1]} falls from the saddle to the end",
             "KS24; theory 2",
@@ -352,14 +378,9 @@ def in_context(options: Demo, scene: Scene, run: Run, report: Report) -> dict[st
             measured=float(max(np.max(np.abs(e.deviation)) for e in errors.values())),
         ),
     )
-    report.text("## Learning in context")
-    report.figure(
+    result.figure(
         "in_context",
         "Error on fresh prompts (fresh tasks, examples and queries) against prompt length.",
         lambda ax: plots.plot_in_context(ax, errors),
     )
-    return errors
-
-
-def _names(missing: tuple[int, ...]) -> str:
-    return "{" + ", ".join(str(j + 1) for j in missing) + "}"
+    return errors, result

@@ -2,222 +2,115 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
-import jax
-import numpy as np
+from particles import InvalidInput, load_ensemble
+from saddle_analysis import HessianOperator, unstable_eigenpairs
 
-from landscapes.mlp_attention import saddle_level
-from particles import Ensemble, InvalidInput
-from saddle_analysis import Eigenpairs, along, displaced, fit_growth, isotropic
-from saddle_analysis.curves import escape_scaling
-
-from .. import plots
 from ..flows import GradientFlow
-from ..problems import realisable
-from ..reports import Report
-from ..results import Claim
-from ..runs import component, every, simulate
-from ..studies import KICKS, Escapes, escape_study, unstable_pairs
-from ._common import Common, constructed
+from ..problems import (
+    Attention,
+    Count,
+    Feature,
+    Positive,
+    Problem,
+    Seed,
+    build_problem,
+    checked_missing,
+    start_key,
+    study_key,
+)
+from ..reports import Report, escape_result, growth_result
+from ._common import Common
+from ._simulate import ConfigFile
+
+
+@dataclass(frozen=True)
+class EscapeOptions:
+    """The saddle and the perturbations."""
+
+    missing: tuple[Feature, ...] | None = None
+    """Features that the saddle misses, numbered from 0; by default the problem's own choice."""
+    saddle: str = ""
+    """An .npz with an ensemble at a saddle, in place of the problem's exact one."""
+    seeds: Count = 16
+    """Runs for each kind of perturbation."""
+    norm: Positive = 1e-3
+    """L²(μ) norm of every perturbation."""
+    offset: Positive = 1e-7
+    """L²(μ) distance from the saddle before the perturbation, so that a run without can leave."""
+
+    def __post_init__(self) -> None:
+        if self.saddle:  # so that a run can be repeated from anywhere
+            object.__setattr__(self, "saddle", str(Path(self.saddle).absolute()))
 
 
 @dataclass(frozen=True)
 class Escape(Common):
-    """Saddle escape from a controlled start, all perturbation kinds side by side."""
+    """Escape from a saddle of any problem, all perturbation kinds side by side."""
 
-    seed: int = 0
+    command = "escape"
+
+    config: ConfigFile = None
+    """A configuration, such as the config.toml that any command wrote; every key is optional."""
+    seed: Seed = 0
     """Of every random draw."""
-    seeds: int = 16
-    """Runs for each kind of perturbation."""
-    particles: int = 96
+    particles: Count = 96
     """Number N of particles."""
-    dim: int = 5
-    """Input dimension d."""
-    samples: int = 512
-    """Number M of samples."""
-    teacher_neurons: int = 12
-    """Neurons the targets are made of."""
-    spectrum: tuple[float, ...] = (1.0, 0.5, 0.2)
-    """Eigenvalues of the targets' second moment."""
-    missing: tuple[int, ...] = (2,)
-    """Features that the saddle misses, numbered from 0."""
-    norm: float = 1e-3
-    """L²(μ) norm of every perturbation."""
-    offset: float = 1e-7
-    """L²(μ) distance from the saddle before the perturbation, so that a run without can leave."""
+    problem: Any = field(default_factory=lambda: Attention(dim=5))
+    options: EscapeOptions = field(default_factory=EscapeOptions)
 
     def __call__(self) -> int:
         """Run the study; see `meanfield escape --help`."""
-        if not self.missing:
-            raise InvalidInput("missing is empty, which is the global minimum; name a feature.")
-        if not (self.norm > 0 and self.offset > 0):
-            raise InvalidInput(
-                f"norm is {self.norm} and offset is {self.offset}; both must be positive."
-            )
-        report = Report(self.folder("escape"), "Escape from a saddle", self)
-        setting = realisable(
-            self.seed,
-            dim=self.dim,
-            samples=self.samples,
-            teacher_neurons=self.teacher_neurons,
-            spectrum=self.spectrum,
-        )
-        saddle = setting.saddle(self.missing, self.particles)
-        flow = GradientFlow(setting.landscape, scheme="adaptive")
+        options, out = self.options, self.folder()
+        problem = build_problem(self.problem, self.seed)
+        saddle, level = self._saddle(problem)
+        flow = GradientFlow(problem.landscape, scheme="adaptive")
         self.say("1/3 curvature at the saddle")
-        pairs = unstable_pairs(flow, saddle)
+        pairs = unstable_eigenpairs(HessianOperator(problem.landscape, saddle))
+        report = Report(out, "Escape from a saddle", self.command, self)
         self.say("2/3 growth along the unstable eigenvector")
-        growth(flow, saddle, pairs, report, name="")
-        self.say(f"3/3 {len(KICKS)} kinds of perturbation, {self.seeds} seeds each")
-        compare(
-            flow,
-            saddle,
-            pairs,
-            report,
-            key=jax.random.fold_in(jax.random.key(self.seed), 3),
-            norm=self.norm,
-            offset=self.offset,
-            seeds=self.seeds,
-            level=saddle_level(self.spectrum, self.missing),
-            progress=self.talks,
+        report.add(growth_result(flow, saddle, pairs, progress=self.talks))
+        self.say(f"3/3 the kinds of perturbation, {options.seeds} seeds each")
+        report.add(
+            escape_result(
+                flow,
+                saddle,
+                pairs,
+                key=study_key(self.seed),
+                norm=options.norm,
+                offset=options.offset,
+                seeds=options.seeds,
+                level=level,
+                progress=self.talks,
+            )
         )
         report.finish()
-        self.show(report, "escape")
+        self.show(report)
         return 0
 
+    def _saddle(self, problem: Problem) -> tuple[Any, float]:
+        """The saddle and its level.
 
-def growth(
-    flow: GradientFlow, saddle: Ensemble, pairs: Eigenpairs, report: Report, *, name: str
-) -> float:
-    """Claim that the unstable component grows at |λ_min|; returns the fitted rate."""
-    rate, distance = -float(pairs.values[0]), 1e-6
-    with constructed():
-        run = simulate(
-            flow,
-            displaced(saddle, along(saddle, pairs.fields[0], distance)),
-            horizon=18 / rate,
-            dt=0.01 / rate,
-            record=every(0.1 / rate),
-            statistics=[component("unstable_component", saddle, pairs.fields[0])],
-        )
-    time = run.trajectory["time"].values
-    amplitude = np.abs(run.trajectory["unstable_component"].values)
-    fit = fit_growth(time, amplitude)
-    report.claim(
-        Claim.equal(
-            f"growth rate along the unstable eigenvector is |λ_min|{name}",
-            "KS24; theory 2",
-            rate,
-            fit.rate,
-            relative=0.03,
-        )
-    )
-    if not name:
-        report.trajectory(run.trajectory)
-        report.figure(
-            "growth",
-            f"Growth along the unstable eigenvector, {fit.factor:.3g}-fold in the window.",
-            lambda ax: plots.plot_growth(
-                ax, time, amplitude, rate=rate, window=fit.window, fitted=fit.rate
-            ),
-        )
-    return fit.rate
-
-
-def compare(
-    flow: GradientFlow,
-    saddle: Ensemble,
-    pairs: Eigenpairs,
-    report: Report,
-    *,
-    key: jax.Array,
-    norm: float,
-    offset: float,
-    seeds: int,
-    level: float,
-    progress: bool,
-) -> list[Escapes]:
-    """Claims and figures about YKS25's kinds of perturbation at equal norm."""
-    rate = -float(pairs.values[0])
-    key_offset, key_kicks = jax.random.split(key)
-    studies = escape_study(
-        flow,
-        saddle,
-        pairs,
-        key=key_kicks,
-        kinds=KICKS,
-        norm=norm,
-        seeds=seeds,
-        horizon=(np.log(1 / offset) + 12) / rate,
-        dt=0.01 / rate,
-        start=displaced(saddle, isotropic(key_offset, saddle, offset)),
-        progress=progress,
-    )
-    median = {study.kind: float(np.nanmedian(study.times)) for study in studies}
-    for slower, faster in (
-        ("none", "isotropic"),
-        ("isotropic", "hessian-guided"),
-        ("hessian-guided", "eigenvector"),
-    ):
-        report.claim(
-            Claim.below(
-                f"median escape time: {faster} leaves before {slower}",
-                "YKS25; theory 3",
-                bound=median[slower],
-                measured=median[faster],
-            )
-        )
-    measured = np.concatenate([study.times for study in studies])
-    predicted = np.concatenate([study.predicted for study in studies])
-    report.claim(
-        Claim.equal(
-            "every run left",
-            "KS24; theory 2",
-            measured.size,
-            int(np.isfinite(measured).sum()),
-        ),
-        Claim.equal(
-            "escape times follow the linear theory: median measured / predicted",
-            "theory 2",
-            1.0,
-            float(np.nanmedian(measured / predicted)),
-            absolute=0.1,
-        ),
-    )
-    sizes = np.concatenate([study.overlaps for study in studies])
-    if pairs.values.size == 1:
-        scaling = escape_scaling(sizes, measured)
-        report.claim(
-            Claim.equal(
-                "escape time against log of the unstable component: slope is 1/|λ_min|",
-                "theory 2",
-                1 / rate,
-                scaling.slope,
-                relative=0.05,
-            )
-        )
-        report.text(str(scaling))
-    rows = [
-        "| perturbation | median time | range | unstable part of the kick |",
-        "|---|---|---|---|",
-    ]
-    for study in studies:
-        rows.append(
-            f"| {study.kind} | {median[study.kind]:.4g} | {np.nanmin(study.times):.4g} to "
-            f"{np.nanmax(study.times):.4g} | {np.median(study.overlaps):.3g} |"
-        )
-    report.text("\n".join(rows))
-    report.figure(
-        "escapes",
-        "Loss against time for every kind of perturbation at equal norm, and every seed's time to "
-        "leave.",
-        lambda ax: plots.plot_escapes(ax, studies, level),
-        lambda ax: plots.plot_escape_times(ax, studies),
-    )
-    report.figure(
-        "scaling",
-        "Escape time against the unstable component of the kick.",
-        lambda ax: plots.plot_escape_scaling(ax, studies, rate),
-    )
-    return studies
+        Raises:
+            InvalidInput: no saddle, or none with a way out.
+        """
+        options = self.options
+        if options.saddle:
+            if options.missing is not None:
+                raise InvalidInput(
+                    f"missing is {list(options.missing)}, but saddle names a file; give one of "
+                    "the two."
+                )
+            saddle = load_ensemble(options.saddle, like=problem.landscape.particle)
+        else:
+            place = problem.require("saddle", "meanfield escape")
+            missing = checked_missing(options.missing, problem)
+            if not missing:
+                raise InvalidInput("missing is empty, which is the global minimum; name a feature.")
+            saddle = place(start_key(self.seed), self.particles, missing)
+        known = None if problem.predicted is None else problem.predicted(saddle)
+        level = float(problem.landscape.value(saddle)) if known is None else known.level
+        return saddle, level

@@ -1,218 +1,242 @@
-"""The configuration of one run: dataclasses that file and command line share."""
+"""The configuration of a run: what file, command line and Python share."""
 
 from __future__ import annotations
 
 import dataclasses
-import math
 import os
 import tomllib
-import types
-import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import NoneType
 from typing import Any, Literal
 
 from particles import InvalidInput
 
+from ._attention import Attention
+from ._flows import FLOWS, Gradient
+from ._linear_attention import LinearAttention
+from ._options import Count, Natural, NonNegative, Positive, Seed, fill, hints_of, plain_table
+from ._registry import Registry
+from ._regression import Regression
+from ._softmax_attention import SoftmaxAttention
+from ._starts import STARTS, DefaultStart
 
-@dataclass(frozen=True)
-class LandscapeConfig:
-    """The energy."""
+PROBLEMS: Mapping[str, type] = {
+    "attention": Attention,
+    "regression": Regression,
+    "linear-attention": LinearAttention,
+    "softmax-attention": SoftmaxAttention,
+}
 
-    kind: Literal["attention", "regression"] = "attention"
-    """KS24's attention landscape, or plain two-layer regression (CB18)."""
-    data: str = ""
-    """An .npz file with arrays x (samples × inputs) and f (samples × features); empty to draw."""
-    activation: Literal["tanh", "sigmoid", "relu", "erf"] = "tanh"
-    """Of the hidden neurons."""
-    dim: int = 8
-    """Input dimension d of drawn samples."""
-    samples: int = 1024
-    """Number M of drawn samples."""
-    teacher_neurons: int = 12
-    """Neurons the drawn targets are made of."""
-    spectrum: tuple[float, ...] = (1.0, 0.5, 0.2)
-    """Eigenvalues of the drawn targets' second moment."""
-    distribution: Literal["normal", "uniform", "rademacher"] = "normal"
-    """Of the drawn inputs."""
-    symmetric: tuple[int, ...] = ()
-    """Input coordinates whose sign flips the drawn samples respect."""
-    ridge: float = 0.0
-    """Ridge ρ of the attention matrix."""
-    context_length: float = math.inf
-    """Prompt length n."""
+#: What a configuration names by kind.
+REGISTRIES: Mapping[str, Registry] = {
+    "problem": Registry("problem", PROBLEMS, positional=1),
+    "start": Registry("start", STARTS, positional=2),
+    "flow": Registry("flow", FLOWS, positional=1),
+}
 
 
 @dataclass(frozen=True)
-class StartConfig:
-    """The ensemble at time zero."""
+class RunOptions:
+    """How long to run, and what is written down."""
 
-    kind: Literal["neurons", "gaussian", "sphere", "uniform", "saddle", "file"] = "neurons"
-    """neurons: output mean not zero; saddle: at the critical point that misses some features."""
-    particles: int = 1024
-    """Number N of particles."""
-    output_mean: float = 1.0
-    """Correlation of output with input weights (neurons)."""
-    scale_a: float = 1.0
-    """Scale of the output weights."""
-    scale_w: float = 1.0
-    """Root mean square norm of the input weights."""
-    missing: tuple[int, ...] = (2,)
-    """Missing features of the saddle, numbered from 0."""
-    distance: float = 1e-4
-    """L²(μ) distance from the saddle, along its most unstable direction."""
-    file: str = ""
-    """An .npz of named arrays (file)."""
-
-
-@dataclass(frozen=True)
-class FlowConfig:
-    """The dynamics."""
-
-    scheme: Literal["euler", "heun", "bosh3", "tsit5", "adaptive"] = "adaptive"
-    """Time-stepping scheme."""
-    dt: float = 0.01
+    dt: Positive = 0.01
     """Step in flow time; the first one when adaptive."""
-    horizon: float = 20.0
+    horizon: Positive = 20.0
     """Flow time to stop at."""
-    ratio: float | Literal["limit", "frozen"] = "limit"
-    """Timescale ratio ε of the fast variables."""
-    rtol: float = 1e-5
-    """Relative tolerance per step (adaptive)."""
-    atol: float = 1e-8
-    """Absolute tolerance per step (adaptive)."""
-    chunk: int = 0
-    """Particles in memory at once; 0 chooses."""
-    temperature: float = 0.0
-    """τ of entropic noise (mean-field Langevin dynamics); 0 for none."""
-    confinement: float = 0.0
-    """λ of the weight decay ½λ‖θ‖² added to the landscape."""
-    birth_death: float = 0.0
-    """Rate α of birth and death (Wasserstein–Fisher–Rao); 0 for none."""
-    resample_below: float = 0.0
-    """Share of N below which the effective number of particles calls for resampling; 0: never."""
-    batch_size: int = 0
-    """Fresh prompts per step (stochastic gradient descent); 0 for the full landscape."""
-
-
-@dataclass(frozen=True)
-class RecordConfig:
-    """What is written down."""
-
-    every: float = 0.0
+    every: NonNegative = 0.0
     """Flow time between records; 0 for 200 of them."""
-    snapshots: tuple[float, ...] = ()
+    snapshots: tuple[NonNegative, ...] = ()
     """Times at which to keep the whole ensemble, besides the first and the last."""
-    checkpoint_steps: int = 1000
+    checkpoint_steps: Count = 1000
     """Steps between checkpoints."""
 
 
 @dataclass(frozen=True)
 class Config:
-    """One run of `meanfield simulate`."""
+    """One run: a problem, a start, a flow, and how long.
 
-    seed: int = 0
+    Every part is optional; `problem`, `start` and `flow` hold the options of one kind each.
+
+    Example:
+        >>> config = Config(particles=64, problem=Regression(dim=3), run=RunOptions(horizon=1.0))
+        >>> config.problem.samples
+        512
+    """
+
+    seed: Seed = 0
     """Of every random draw."""
-    float64: bool = True
-    """Double precision."""
-    devices: int = 1
+    particles: Count = 1024
+    """Number N of particles."""
+    precision: Literal["float64", "float32"] = "float64"
+    """Of all numbers."""
+    devices: Natural = 1
     """Devices to split the particles over; 0 takes all."""
-    landscape: LandscapeConfig = field(default_factory=LandscapeConfig)
-    start: StartConfig = field(default_factory=StartConfig)
-    flow: FlowConfig = field(default_factory=FlowConfig)
-    record: RecordConfig = field(default_factory=RecordConfig)
+    problem: Any = field(default_factory=Attention)
+    """Options of the problem."""
+    start: Any = field(default_factory=DefaultStart)
+    """Options of the start."""
+    flow: Any = field(default_factory=Gradient)
+    """Options of the flow."""
+    run: RunOptions = field(default_factory=RunOptions)
+    """How long to run, and what is written down."""
 
 
-def load_config(path: str | os.PathLike) -> Config:
-    """Read a configuration; every key is optional, an unknown one is refused.
+def read_table(path: str | os.PathLike) -> dict[str, Any]:
+    """A TOML file as a table.
 
     Raises:
-        InvalidInput: not TOML, an unknown key, or a value of the wrong type.
+        InvalidInput: not TOML.
         FileNotFoundError: there is no such file.
     """
     with Path(path).open("rb") as file:
         try:
-            table = tomllib.load(file)
+            return tomllib.load(file)
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise InvalidInput(f"config {path} is not valid TOML: {error}.") from error
-    return fill(Config, table, "")
+
+
+def from_table(
+    cls: type,
+    table: Mapping[str, Any],
+    *,
+    default: Any = None,
+    kinds: Mapping[str, str] | None = None,
+    trust: bool = True,
+    folder: Path | None = None,
+) -> Any:
+    """A configuration from a table; every key is optional.
+
+    What other commands wrote for themselves is passed over, so that every command reads the
+    configuration of any.
+
+    Args:
+        cls: `Config`, or a command's own dataclass with some of its parts and `options`.
+        table: as read from TOML.
+        default: what missing keys are taken from; `cls()` by default.
+        kinds: of `problem`, `start` and `flow`, over those in the table.
+        trust: whether the table may name code of the user's own.
+        folder: of the file, where that code is looked for.
+
+    Raises:
+        InvalidInput: an unknown key or kind, or a value of the wrong type.
+    """
+    default = cls() if default is None else default
+    known = {f.name for f in dataclasses.fields(Config)} | COMMANDS | {"command"}
+    unknown = [key for key in table if key not in known]
+    if unknown:
+        raise InvalidInput(
+            f"config has the unknown key {unknown[0]}; allowed there: {sorted(known)}."
+        )
+    changed: dict[str, Any] = {}
+    plain = {}
+    for name, hint in hints_of(cls).items():
+        if name in REGISTRIES:
+            parts = _Parts(table, dict(kinds or {}), trust, folder)
+            changed[name] = parts.of(name, getattr(default, name))
+        elif name == "options":
+            own = table.get(cls.command, {})
+            changed[name] = _updated(getattr(default, name), own, f"{cls.command}.")
+        elif dataclasses.is_dataclass(hint):
+            changed[name] = _updated(getattr(default, name), table.get(name, {}), f"{name}.")
+        elif name in table:
+            plain[name] = table[name]
+    changed |= _given(cls, plain)
+    return dataclasses.replace(default, **changed)
+
+
+#: Names of commands, whose own options stand in tables of these names.
+COMMANDS = {"demo", "simulate", "escape", "converge", "spectrum", "diagnose", "reproduce"}
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """Problem, start and flow of a table."""
+
+    table: Mapping[str, Any]
+    kinds: Mapping[str, str]
+    trust: bool
+    folder: Path | None
+
+    def of(self, name: str, default: Any) -> Any:
+        registry, entry = REGISTRIES[name], self.table.get(name)
+        if entry is not None and not isinstance(entry, Mapping):
+            raise InvalidInput(f"config {name} is {entry!r}; it must be a table.")
+        filed = None if entry is None else entry.get("kind")
+        chosen = self.kinds.get(name, filed)
+        if chosen is None and entry is None:
+            return default
+        if chosen is None:
+            chosen = registry.name_of(default)
+        if not isinstance(chosen, str):
+            raise InvalidInput(f"config {name}.kind is {chosen!r}; it must be text.")
+        # What the user names on the command line is trusted in any case.
+        trust = self.trust or self.kinds.get(name) == chosen
+        if entry is None or (filed is not None and filed != chosen):
+            # The options in the file are another kind's.
+            same = registry.name_of(default) == chosen
+            cls = registry.options(chosen, trust=trust, folder=self.folder)
+            return default if same else fill(cls, {}, f"{name}.")
+        cls = registry.options(chosen, trust=trust, folder=self.folder)
+        own = {key: value for key, value in entry.items() if key != "kind"}
+        return fill(cls, own, f"{name}.")
+
+
+def _updated(default: Any, table: Any, prefix: str) -> Any:
+    """Options with those of a table in place of their defaults."""
+    if not isinstance(table, Mapping):
+        raise InvalidInput(f"config {prefix[:-1]} is {table!r}; it must be a table.")
+    return dataclasses.replace(default, **_given(type(default), table, prefix))
+
+
+def _given(cls: type, table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """The options of a table, checked and converted."""
+    if not table:
+        return {}
+    filled = fill(cls, table, prefix)
+    return {key: getattr(filled, key) for key in table}
+
+
+def load_config(path: str | os.PathLike, *, trust: bool = True) -> Config:
+    """Read the configuration of a run, whichever command wrote it.
+
+    Args:
+        path: of a TOML file.
+        trust: whether it may name code of its own (`kind = "package.module:Name"`).
+
+    Raises:
+        InvalidInput: not TOML, an unknown key or kind, or a value of the wrong type.
+        FileNotFoundError: there is no such file.
+    """
+    return from_table(Config, read_table(path), trust=trust, folder=Path(path).parent)
 
 
 def save_config(path: str | os.PathLike, config: Any, command: str = "simulate") -> None:
-    """Write a configuration dataclass as TOML, headed by the command that it belongs to."""
+    """Write a configuration as TOML, headed by the command that it belongs to.
+
+    `load_config` reads back the parts of a `Config`, and the command its own options too.
+    """
     import tomli_w
 
-    text = tomli_w.dumps({"command": command} | _plain(dataclasses.asdict(config)))
-    Path(path).write_text(text, encoding="utf-8")
+    Path(path).write_text(tomli_w.dumps(to_table(config, command)), encoding="utf-8")
 
 
-def _plain(value: Any) -> Any:
-    """Without `None`, which TOML lacks, and with paths as text."""
-    if isinstance(value, Mapping):
-        return {key: _plain(entry) for key, entry in value.items() if entry is not None}
-    if isinstance(value, list | tuple):
-        return [_plain(entry) for entry in value]
-    return str(value) if isinstance(value, Path) else value
+def to_table(config: Any, command: str) -> dict[str, Any]:
+    """A configuration as a table, as `from_table` reads it."""
+    plain, tables = {}, {}
+    for entry in dataclasses.fields(config):
+        value = getattr(config, entry.name)
+        if entry.name in REGISTRIES:
+            kind = REGISTRIES[entry.name].name_of(value)
+            tables[entry.name] = {"kind": kind} | plain_table(value)
+        elif entry.name == "options":
+            tables[command] = plain_table(value)
+        elif dataclasses.is_dataclass(value):
+            tables[entry.name] = plain_table(value)
+        elif entry.name not in UNWRITTEN and value is not None:
+            plain[entry.name] = plain_table(value)
+    return {"command": command} | plain | tables
 
 
-def fill(cls: type, table: Mapping[str, Any], prefix: str = "") -> Any:
-    """A configuration dataclass from a table, strictly.
-
-    Raises:
-        InvalidInput: an unknown key, or a value of the wrong type.
-    """
-    hints = typing.get_type_hints(cls)
-    unknown = [key for key in table if key not in hints]
-    if unknown:
-        raise InvalidInput(
-            f"config has the unknown key {prefix}{unknown[0]}; allowed there: {sorted(hints)}."
-        )
-    values = {}
-    for key, value in table.items():
-        kind = hints[key]
-        if dataclasses.is_dataclass(kind):
-            if not isinstance(value, Mapping):
-                raise InvalidInput(f"config {prefix}{key} is {value!r}; it must be a table.")
-            values[key] = fill(typing.cast(type, kind), value, f"{prefix}{key}.")
-        else:
-            values[key] = _converted(kind, value, f"{prefix}{key}")
-    return cls(**values)
-
-
-def _converted(kind: Any, value: Any, name: str) -> Any:
-    """`value` as the annotated type, or one sentence about why not."""
-    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
-    if origin is Literal and value in arguments:
-        return value
-    if origin in (typing.Union, types.UnionType):
-        for option in arguments:
-            try:
-                return _converted(option, value, name)
-            except InvalidInput:
-                continue
-    if origin is tuple and isinstance(value, list):
-        return tuple(_converted(arguments[0], entry, name) for entry in value)
-    if kind is float and isinstance(value, int | float) and not isinstance(value, bool):
-        return float(value)
-    if kind is Path and isinstance(value, str):
-        return Path(value)
-    if kind in (bool, int, str) and type(value) is kind:
-        return value
-    raise InvalidInput(f"config {name} is {value!r}; it must be {_allowed(kind)}.")
-
-
-def _allowed(kind: Any) -> str:
-    """The annotated type in words."""
-    names = {bool: "true or false", int: "a whole number", float: "a number"}
-    arguments = typing.get_args(kind)
-    match typing.get_origin(kind):
-        case typing.Literal:
-            return f"one of {list(arguments)}"
-        case typing.Union | types.UnionType:
-            return " or ".join(_allowed(option) for option in arguments if option is not NoneType)
-        case None:
-            return names.get(kind, "text")
-        case _:
-            return f"a list, each entry {_allowed(arguments[0])}"
+#: Options of commands that say how to show and where to write, not what to compute.
+UNWRITTEN = {"out", "json", "quiet", "trust"}

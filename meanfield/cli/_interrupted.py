@@ -1,0 +1,12 @@
+"""Exit codes of runs that a signal stopped."""
+
+from __future__ import annotations
+
+from ..runs import Outcome, Run
+
+
+def exit_code(run: Run) -> int:
+    """0 for a run that ended by itself; 130 or 143 for one that Ctrl-C or SIGTERM stopped."""
+    if run.outcome is not Outcome.INTERRUPTED:
+        return 0
+    return 128 + run.signal
