@@ -9,14 +9,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
 from types import MappingProxyType
-from typing import Literal
 
 from particles import InvalidInput
 
-Kind = Literal["article", "book", "inproceedings", "misc", "phdthesis"]
-
-#: The field of a BibTeX entry that holds the venue.
-VENUE_FIELDS: Mapping[Kind, str] = MappingProxyType(
+#: The kinds of BibTeX entries, and the field of each that holds the venue.
+VENUE_FIELDS: Mapping[str, str] = MappingProxyType(
     {
         "article": "journal",
         "book": "publisher",
@@ -53,7 +50,7 @@ class Reference:
     authors: tuple[str, ...]
     title: str
     year: int
-    kind: Kind = "misc"
+    kind: str = "misc"
     venue: str = ""
     volume: str = ""
     number: str = ""

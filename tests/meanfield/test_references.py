@@ -149,7 +149,7 @@ def test_unknown_key_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_unknown_kind_is_refused() -> None:
     with pytest.raises(InvalidInput, match="'blog'; it must be one of"):
-        Reference("AB01", ("Ann B",), "T", 2001, kind="blog")  # pyright: ignore[reportArgumentType]
+        Reference("AB01", ("Ann B",), "T", 2001, kind="blog")
 
 
 def test_reference_is_found_by_key() -> None:
