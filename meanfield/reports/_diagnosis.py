@@ -1,187 +1,217 @@
-"""The diagnosis of an ensemble: where it is, what surrounds it, and whether that is real."""
+"""The diagnosis of an ensemble: what kind of point it is at, what surrounds it, and what to do."""
 
 from __future__ import annotations
 
-import functools
-import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+import jax
 import numpy as np
+from jaxtyping import Array, Key
 
-from landscapes import Landscape, MLPAttentionLandscape, NeuronLandscape, Redraw, bootstrap
-from landscapes.mlp_attention import feature_space
-from particles import Ensemble, InvalidInput
-from saddle_analysis import CriticalityReport, criticality_report
+from landscapes import Landscape, NeuronLandscape, Redraw, bootstrap
+from particles import Ensemble
+from saddle_analysis import CriticalityReport
 
-from ..runs import Progress, shown_on
+from ..problems import require_ranges
+from ..results import Result
+from ._criticality import Predicted, criticality_result
+from ._options import DiagnosisOptions, History
 from ._report import Report
-from ._saddle_claims import saddle_claims
-from ._sensitivity import is_it_real
-from ._subject import DiagnosisOptions, Subject
-from ._surroundings import what_surrounds_me
+from ._sensitivity import parameters_result, sensitivity_result
+from ._surroundings import surroundings_result
 
-if TYPE_CHECKING:
-    import xarray
-
-MAX_PRODUCTS = 5000  # Hessian products for every stage of the classification
+TITLE = "The landscape around an ensemble"
 
 
 def diagnose(
     landscape: Landscape,
     ensemble: Ensemble,
-    out: Path,
     *,
-    history: tuple[Sequence[float], Sequence[Ensemble]] | None = None,
+    history: History | None = None,
     other: Ensemble | None = None,
     redraws: Mapping[str, Redraw] | None = None,
+    theory: Predicted | None = None,
     options: DiagnosisOptions | None = None,
+    key: Key[Array, ""] | None = None,
+    out: str | Path | Report | None = None,
     progress: bool = False,
-) -> Report:
-    """Write a report on any ensemble on any landscape: `meanfield diagnose` from Python.
+) -> Result:
+    """Classify an ensemble, look around it, and tell the landscape's curvature from the sample's.
 
     Args:
-        landscape: yours or ours.
+        landscape: any landscape.
         ensemble: from a flow, or trained elsewhere (`particles.load_ensemble`).
-        out: folder for `report.md`, figures, claims and the data behind them (`*.nc`).
         history: flow times and ensembles that led there, from `snapshots`.
         other: a second ensemble, to look at the way between.
-        redraws: ways to draw the samples anew; by default a bootstrap of a network's samples.
+        redraws: ways to draw the samples anew, by name; by default a bootstrap of a network's
+            samples, and none for other landscapes.
+        theory: what theory says of a critical ensemble, such as `Problem.predicted`.
         options: how closely to look.
-        progress: say what is being done, on standard error.
+        key: of draws of the samples and of random directions; by default a fixed one.
+        out: folder for `report.md`, figures, claims and the data behind them (`*.nc`), or a report
+            that is open; every part is written once it is done.
+        progress: show bars.
+
+    Returns:
+        Text, figures, data and claims. Its summary holds `kind`, `index`, `eigenvalues`, and
+        where samples can be drawn anew `verdict`.
 
     Raises:
         InvalidInput: an ensemble of another landscape, an option out of range, or a folder that
             cannot be written.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from landscapes import Neuron, RegressionLandscape
+        >>> landscape = RegressionLandscape(jnp.eye(2), jnp.ones((2, 1)), "tanh")
+        >>> mu = Ensemble(Neuron(a=jnp.zeros((3, 1)), w=jnp.zeros((3, 2))))
+        >>> result = diagnose(landscape, mu, options=DiagnosisOptions(points=5, replicates=2))
+        >>> result.summary["kind"], result.holds
+        ('strict saddle', True)
     """
     options = DiagnosisOptions() if options is None else options
-    report = Report(out, "The landscape around an ensemble", options)
-    times, ensembles = ([], []) if history is None else history
-    ways = redraws
-    if ways is None:
-        ways = {"bootstrap": bootstrap(landscape)} if isinstance(landscape, NeuronLandscape) else {}
-    subject = Subject(landscape, ensemble, (np.asarray(times, float), list(ensembles)), other, ways)
-    write_diagnosis(report, subject, options, progress=progress)
-    report.finish()
-    return report
+    require_ranges(options)
+    for one in (ensemble,) if other is None else (ensemble, other):
+        landscape.require_fit(one)
+    if redraws is None:
+        redraws = (
+            {"bootstrap": bootstrap(landscape)} if isinstance(landscape, NeuronLandscape) else {}
+        )
+    key = jax.random.key(0) if key is None else key
+    report, ours = None, not isinstance(out, Report)
+    if out is not None:
+        report = out if isinstance(out, Report) else Report(Path(out), TITLE, "diagnose", options)
+    result = Result(TITLE)
+    parts = _parts(landscape, ensemble, options, key, history, other, redraws, theory, progress)
+    for part in parts:
+        result.text(f"## {part.title}")
+        result.extend(part)
+        if report is not None:
+            report.add(part)
+    if report is not None and ours:
+        report.finish()
+    return result
 
 
-def write_diagnosis(
-    report: Report, subject: Subject, options: DiagnosisOptions, *, progress: bool
-) -> None:
-    """All three parts of the diagnosis, into a report that is still open.
+def _parts(
+    landscape: Landscape,
+    ensemble: Ensemble,
+    options: DiagnosisOptions,
+    key: Array,
+    history: History | None,
+    other: Ensemble | None,
+    redraws: Mapping[str, Redraw],
+    theory: Predicted | None,
+    progress: bool,
+) -> Iterator[Result]:
+    """The parts of the diagnosis, each as soon as it is done; empty ones are left out."""
+    key_around, key_samples = jax.random.split(key)
+    found, first = criticality_result(
+        landscape,
+        ensemble,
+        options,
+        predicted=theory,
+        history=history,
+        progress=progress,
+    )
+    yield first
+    around = surroundings_result(
+        landscape,
+        ensemble,
+        found,
+        options,
+        history=history,
+        other=other,
+        key=key_around,
+        progress=progress,
+    )
+    yield around
+    samples = sensitivity_result(
+        landscape, ensemble, found, options, redraws=redraws, key=key_samples, progress=progress
+    )
+    parameters = parameters_result(landscape, ensemble, found)
+    yield from (part for part in (samples, parameters) if part.body)
+    last = Result("What to do next")
+    steps = next_steps(found, around.summary, samples.summary.get("verdict"))
+    last.text("\n".join(f"- {step}" for step in steps))
+    yield last
 
-    Raises:
-        InvalidInput: an ensemble of another landscape, or an option out of range.
+
+def next_steps(
+    found: CriticalityReport, around: Mapping[str, object], verdict: str | None
+) -> list[str]:
+    """What to do about an ensemble, in sentences.
+
+    Args:
+        found: its classification.
+        around: the summary of `surroundings_result`.
+        verdict: whose the negative curvature is, from `sensitivity_result`; `None` if unknown.
     """
-    if options.count < 1 or options.points < 5 or options.replicates < 2:
-        raise InvalidInput(
-            f"count is {options.count}, points is {options.points} and replicates is "
-            f"{options.replicates}; they must be at least 1, 5 and 2."
+    match found.kind:
+        case "not critical":
+            steps = _when_not_critical(found)
+        case "strict saddle":
+            rate = -float(found.smallest.values[0])
+            steps = [
+                "The flow will leave it: along eigenvector 1 a displacement grows by a factor e in "
+                f"1/|λ| = {1 / rate:.3g} of flow time. `escape_study` (`meanfield escape`) "
+                "measures how long it takes; `simulate_perturbed` pushes it off at once.",
+            ]
+        case "degenerate saddle":
+            steps = [
+                f"L falls at order {found.descent_order} along a direction of zero curvature: a "
+                "displacement s grows as a power of time, not exponentially. Move the ensemble "
+                "along it (`saddle_analysis.displaced`) and run from there."
+            ]
+        case _:
+            steps = ["Nothing near it leads down, to the tolerances used: the flow stays here."]
+            if around.get("gap_is_bound"):
+                steps.append(
+                    f"Elsewhere the loss can be lower by at most {around['gap']:.3g} (the gap)."
+                )
+            else:
+                steps.append(
+                    "Whether a lower minimum exists is open: run from several starts and compare "
+                    "their levels, or add mass where the first variation is most negative."
+                )
+    match verdict:
+        case None:
+            steps.append(
+                "Say how samples can be drawn anew (`redraws`), to tell the landscape's curvature "
+                "from the sample's."
+            )
+        case "undecided" | "sample":
+            steps.append(
+                "Take more samples before trusting the sign of the curvature: its sampling error "
+                "falls as M^(−1/2), so four times as many halve it."
+            )
+        case _:
+            pass
+    return steps
+
+
+def _when_not_critical(found: CriticalityReport) -> list[str]:
+    norm, lowest = found.gradient_norm, float(found.smallest.values[0])
+    steps = [
+        f"Run on: the gradient norm is {norm:.2g}, and below {found.gradient_tolerance:.0e} the "
+        f"ensemble counts as critical. The loss falls by {norm**2:.2g} per unit of time now. "
+        "`simulate` continues from a run's last state, `meanfield simulate --resume` from its "
+        "folder.",
+        "Until then the eigenvalues are those of a moving point: they say which way it bends, and "
+        "not that a saddle is near.",
+    ]
+    if lowest < -found.curvature_tolerance:
+        steps.append(
+            f"The smallest one, {lowest:.3g}, is negative. If the recorded loss has a plateau "
+            "(`saddle_analysis.find_plateaus`), diagnose a snapshot from it, where the gradient is "
+            f"smallest; a displacement along eigenvector 1 doubles in {np.log(2) / -lowest:.3g} of "
+            "flow time."
         )
-    subject.landscape.require_fit(subject.ensemble)
-    if subject.other is not None:
-        subject.landscape.require_fit(subject.other)
-    stage = functools.partial(Progress, shown=progress)
-    found = where_am_i(report, subject, options, stage)
-    what_surrounds_me(report, subject, found, options, stage)
-    is_it_real(report, subject, found, options, stage)
-
-
-def where_am_i(
-    report: Report, subject: Subject, options: DiagnosisOptions, stage: Callable[..., Progress]
-) -> CriticalityReport:
-    """Criticality, level, spectrum, and what of the targets is in feature space."""
-    from .. import plots
-
-    landscape, ensemble = subject.landscape, subject.ensemble
-    with stage("where am I", 0, MAX_PRODUCTS) as bar, warnings.catch_warnings():
-        # Not being critical is a finding here, and the report says it.
-        warnings.filterwarnings("ignore", "the ensemble is not at a critical point")
-        found = criticality_report(
-            landscape,
-            ensemble,
-            gradient_tolerance=options.tolerance,
-            count=options.count,
-            seed=options.seed,
-            max_products=MAX_PRODUCTS,
-            progress=shown_on(bar),
-            time_limit=options.time_limit,
-        )
-    report.text("## Where am I?")
-    report.text(found.sentence)
-    known = saddle_claims(landscape, ensemble, found)
-    report.claim(*known.claims)
-    report.summary |= {
-        "kind": found.kind,
-        "sentence": found.sentence,
-        "value": found.value,
-        "gradient_norm": found.gradient_norm,
-        "index": found.index,
-        "eigenvalues": found.smallest.values.tolist(),
-        "residuals": found.smallest.residuals.tolist(),
-    }
-    report.figure(
-        "spectrum",
-        "Smallest eigenvalues of the Wasserstein Hessian, each with a residual that proves it.",
-        lambda ax: plots.plot_spectrum(
-            ax, found.smallest.values, threshold=found.curvature_tolerance, index=known.index
-        ),
+    else:
+        steps.append("None is negative, so nothing here suggests a saddle: expect a minimum ahead.")
+    steps.append(
+        f"If {norm:.2g} is small enough for the purpose, set `tolerance` above it to have the "
+        "point classified."
     )
-    if isinstance(landscape, NeuronLandscape):
-        _features(report, subject, landscape)
-    return found
-
-
-def _features(report: Report, subject: Subject, landscape: NeuronLandscape) -> None:
-    """Feature space of the ensemble, and along the way that led there."""
-    from .. import plots
-
-    here = feature_space(landscape, [subject.ensemble]).isel(ensemble=0)
-    report.text(_feature_sentences(here))
-    report.summary |= {"correlations": here["correlation"].values.tolist()}
-    if isinstance(landscape, MLPAttentionLandscape):
-        report.summary |= {
-            "missing": str(here["missing"].item()),
-            "distance_to_critical": float(here["distance"]),
-            "benign_excess": float(here["benign_excess"]),
-        }
-    times, ensembles = subject.way
-    if len(ensembles) > 1:
-        along = feature_space(landscape, ensembles).assign_coords(
-            ensemble=("ensemble", times, {"units": "flow time"})
-        )
-        report.dataset("features", along)
-        report.figure(
-            "features",
-            "What of the targets is in the span of the network's outputs along the run; 1 is all.",
-            lambda ax: plots.plot_feature_space(ax, along, times),
-        )
-
-
-def _feature_sentences(here: xarray.Dataset) -> str:
-    cosines = ", ".join(f"{value:.3f}" for value in here["correlation"].values)
-    said = (
-        f"Canonical correlations between span(h_μ) and the targets: {cosines}. Effective rank of "
-        f"Σμμ: {float(here['effective_rank']):.3g}."
-    )
-    if "missing" not in here:
-        return said
-    fractions = ", ".join(f"{value:.3f}" for value in here["learned_fraction"].values)
-    excess = float(here["benign_excess"])
-    where = f"{excess:.3g} above" if excess > 0 else f"{-excess:.3g} inside"
-    if abs(excess) < 1e-9 * float(here["loss"]):
-        where = "at the edge of"
-    return (
-        f"{said} Learned fractions of the eigen-features: {fractions}. The nearest critical set "
-        f"misses {_features_named(here['missing'].item())}, at L = {float(here['level']):.4g}; "
-        f"span(h_μ) lies {float(here['distance']):.3g} from it (L² distance of an orthonormal "
-        f"basis). The loss is {where} the benign region L < ½λ_k."
-    )
-
-
-def _features_named(missing: str) -> str:
-    if missing == "none":
-        return "no feature (the global minimum)"
-    return f"feature{'s' if ',' in missing else ''} {missing}"
+    return steps

@@ -1,29 +1,31 @@
-"""Is it real? What of the curvature at an ensemble is the landscape's, and what the sample's."""
+"""How the curvature at an ensemble depends on the samples and on the landscape's parameters."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import PyTree
+from jaxtyping import Array, Key, PyTree
 
-from landscapes import MLPAttentionLandscape, NeuronLandscape
-from saddle_analysis import CriticalityReport
+from landscapes import Landscape, MLPAttentionLandscape, NeuronLandscape, Redraw
+from particles import Ensemble
+from saddle_analysis import CriticalityReport, sensitivity
 from saddle_analysis.sensitivity import (
+    HeldOut,
     held_out_curvature,
     parameter_sensitivity,
     sample_sensitivity,
     timescale_sensitivity,
 )
 
-from ..results import Claim, Panel
+from ..problems import require_ranges
+from ..results import Claim, Panel, Result
 from ..runs import Progress
-from ._report import Report
-from ._subject import DiagnosisOptions, Subject
+from ._options import DiagnosisOptions
 
 if TYPE_CHECKING:
     import xarray
@@ -31,25 +33,90 @@ if TYPE_CHECKING:
 RIDGES = np.geomspace(1e-4, 1.0, 9)
 LENGTHS = 2.0 ** np.arange(1, 13, 2)
 RATIOS = np.geomspace(1e-3, 1e3, 13)
+SAMPLES = 1024  # of a landscape that does not say how many it has
+TERMS = """\
+- *Curvature on the span*: the smallest value of the Hessian's quadratic form on the span of the \
+eigenvectors found here. Other samples have a smallest eigenvalue at or below it.
+- *Bootstrap*: as many samples drawn from the given ones, with repetition. *Fresh samples*: new \
+ones of the same law. *Quasi-Monte Carlo*: new ones, spread evenly.
+- *Held out*: an eigenvector sought on one half of the samples has a curvature on the other half \
+that is free of having been sought there.
+"""
+PARAMETER_TERMS = """\
+- *Ridge ρ*: added to Σμμ before it is inverted. *Prompt length n*: examples in a prompt; finite \
+prompts are noisy.
+- *Timescale ratio ε*: how slowly the fast variables W follow; 0 is the reduced flow, ∞ a frozen W.
+"""
 
 
-def is_it_real(
-    report: Report,
-    subject: Subject,
+def sensitivity_result(
+    landscape: Landscape,
+    ensemble: Ensemble,
     found: CriticalityReport,
-    options: DiagnosisOptions,
-    stage: Callable[..., Progress],
-) -> None:
-    """Other samples, other ridges, prompt lengths and timescale ratios."""
-    fields = followed(found)
-    landscape = subject.landscape
-    if not subject.redraws and not isinstance(landscape, MLPAttentionLandscape):
-        return
-    report.text("## Is it real?")
-    if subject.redraws:
-        _other_samples(report, subject, found, fields, options, stage)
-    if isinstance(landscape, MLPAttentionLandscape):
-        _other_parameters(report, subject, landscape, found, fields)
+    options: DiagnosisOptions | None = None,
+    *,
+    redraws: Mapping[str, Redraw],
+    key: Key[Array, ""],
+    progress: bool = False,
+) -> Result:
+    """The curvature found at an ensemble, on other draws of the samples.
+
+    Args:
+        landscape: any landscape.
+        ensemble: on it.
+        found: its classification, from `criticality_result`.
+        options: how closely to look.
+        redraws: ways to draw the samples anew, by name; none gives an empty result.
+        key: draws samples and halves.
+        progress: show a bar.
+
+    Returns:
+        The verdict is `summary["verdict"]`: `"landscape"`, `"sample"` or `"undecided"`.
+
+    Raises:
+        InvalidInput: an ensemble of another landscape, or an option out of range.
+    """
+    from .. import plots
+
+    options = DiagnosisOptions() if options is None else options
+    require_ranges(options)
+    result = Result("Dependence on the samples")
+    if not redraws:
+        return result
+    fields, lowest = followed(found), float(found.smallest.values[0])
+    key_draws, key_halves = jax.random.split(key)
+    sizes = sample_sizes(landscape)
+    draws = len(redraws) * len(sizes) * options.replicates
+    with Progress("samples", 0, draws, progress) as bar:
+        seen = sample_sensitivity(
+            key_draws,
+            ensemble,
+            fields,
+            redraws,
+            sizes,
+            replicates=options.replicates,
+            threshold=found.curvature_tolerance,
+            told=lambda done, total: bar.update(done, f"draw {done} of {total}"),
+        )
+    result.dataset("samples", seen)
+    result.text(TERMS)
+    for row, name in enumerate(seen["draw"].values.tolist()):
+        result.text(_draws_in_words(name, seen.isel(draw=row), len(fields)))
+    halves = None
+    if isinstance(landscape, NeuronLandscape) and lowest < 0:
+        halves = held_out_curvature(key_halves, landscape, ensemble)
+        _held_out(result, halves, found)
+    judged = sensitivity.verdict(seen, halves)
+    result.text(f"**{judged.sentence}**")
+    result.summary["verdict"] = judged.verdict
+    result.figure(
+        "samples",
+        "Curvature along the same vector fields on other draws of the samples, and how much the "
+        "loss varies between draws (bars: one standard error of that spread).",
+        lambda ax: plots.plot_sample_curvature(ax, seen, lowest),
+        lambda ax: plots.plot_sampling_error(ax, seen),
+    )
+    return result
 
 
 def followed(found: CriticalityReport) -> list[PyTree]:
@@ -58,92 +125,41 @@ def followed(found: CriticalityReport) -> list[PyTree]:
     return found.smallest.fields[: max(1, int(negative.sum()))]
 
 
-def _other_samples(
-    report: Report,
-    subject: Subject,
-    found: CriticalityReport,
-    fields: list[PyTree],
-    options: DiagnosisOptions,
-    stage: Callable[..., Progress],
-) -> None:
-    from .. import plots
-
-    landscape, lowest = subject.landscape, float(found.smallest.values[0])
-    key_draws, key_halves = jax.random.split(jax.random.key(options.seed))
-    sizes = sample_sizes(landscape)
-    with stage("is it real", 0, len(subject.redraws) * len(sizes) * options.replicates) as bar:
-        seen = sample_sensitivity(
-            key_draws,
-            subject.ensemble,
-            fields,
-            subject.redraws,
-            sizes,
-            replicates=options.replicates,
-            threshold=found.curvature_tolerance,
-            told=lambda done, total: bar.update(done, f"draw {done} of {total}"),
-        )
-    report.dataset("samples", seen)
-    for row, name in enumerate(seen["draw"].values.tolist()):
-        report.text(sample_verdict(name, seen.isel(draw=row), len(fields)))
-    if isinstance(landscape, NeuronLandscape) and found.smallest.values[0] < 0:
-        _held_out(report, subject, landscape, found, key_halves)
-    report.figure(
-        "samples",
-        "Curvature along the same vector fields on other draws of the samples, and how much the "
-        "loss varies between draws.",
-        lambda ax: plots.plot_sample_curvature(ax, seen, lowest),
-        lambda ax: plots.plot_sampling_error(ax, seen),
-    )
-
-
-def sample_sizes(landscape: object) -> list[int]:
+def sample_sizes(landscape: Landscape) -> list[int]:
     """Up to the landscape's own number of samples, in powers of two."""
-    own = landscape.x.shape[0] if isinstance(landscape, NeuronLandscape) else 1024
+    own = landscape.x.shape[0] if isinstance(landscape, NeuronLandscape) else SAMPLES
     top = 1 << (own.bit_length() - 1)
     least = landscape.f.shape[1] if isinstance(landscape, NeuronLandscape) else 1
     return [size for size in (top // 4, top // 2, top) if size > least] or [top]
 
 
-def sample_verdict(name: str, seen: xarray.Dataset, followed: int) -> str:
-    """Whether a negative curvature belongs to the landscape or to the sample, in words."""
+def _draws_in_words(name: str, seen: xarray.Dataset, fields: int) -> str:
+    """Curvatures of the largest draws of one way, without a verdict."""
     size = int(seen["samples"][-1])
     last = seen["curvature"][-1].values
-    mean, spread = float(last.mean()), float(last.std(ddof=1))
-    negative, index = int(np.sum(last < 0)), seen["index"][-1].values
+    index = seen["index"][-1].values
     stay = f"{index.min()}" if index.min() == index.max() else f"{index.min()} to {index.max()}"
-    said = (
+    return (
         f"{name[0].upper()}{name[1:]}, M = {size}: the smallest curvature on the span of the "
-        f"{followed} eigenvector{'s' if followed > 1 else ''} followed is {mean:.4g} ± "
-        f"{spread:.2g} (mean ± s.d. of {last.size} draws), negative in {negative} of them; in each "
-        f"draw {stay} of {followed} stay negative."
+        f"{fields} eigenvector{'s' if fields > 1 else ''} followed is {last.mean():.4g} ± "
+        f"{last.std(ddof=1):.2g} (mean ± s.d. of {last.size} draws), negative in "
+        f"{np.sum(last < 0)} of them; in each draw {stay} of {fields} stay negative."
     )
-    if mean < -2 * spread:
-        return f"{said} It is the landscape's."
-    if mean > 2 * spread:
-        return f"{said} No descent along it."
-    return f"{said} It cannot be told from zero: take more samples."
 
 
-def _held_out(
-    report: Report,
-    subject: Subject,
-    landscape: NeuronLandscape,
-    found: CriticalityReport,
-    key: jax.Array,
-) -> None:
+def _held_out(result: Result, halves: HeldOut, found: CriticalityReport) -> None:
     """The eigenvector of one half of the samples on the other half."""
-    halves = held_out_curvature(key, landscape, subject.ensemble)
-    report.text(
+    result.text(
         f"Split samples: eigenvalues {halves.found[0]:.4g} and {halves.found[1]:.4g} found on one "
         f"half have curvature {halves.held_out[0]:.4g} and {halves.held_out[1]:.4g} on the half "
         f"they have not seen; the two eigenvectors overlap by {halves.overlap:.3f}."
     )
-    report.summary |= {
+    result.summary |= {
         "half_eigenvalues": halves.found.tolist(),
         "held_out_curvatures": halves.held_out.tolist(),
     }
     if found.kind == "strict saddle":
-        report.claim(
+        result.claim(
             Claim.below(
                 "the unstable eigenvector of half of the samples descends on the other half too "
                 "(larger curvature of the two)",
@@ -154,54 +170,64 @@ def _held_out(
         )
 
 
-def _other_parameters(
-    report: Report,
-    subject: Subject,
-    landscape: MLPAttentionLandscape,
-    found: CriticalityReport,
-    fields: list[PyTree],
-) -> None:
-    """Ridge, prompt length and timescale ratio, each with the value in question marked."""
+def parameters_result(landscape: Landscape, ensemble: Ensemble, found: CriticalityReport) -> Result:
+    """The curvature found at an ensemble, at other ridges, prompt lengths and timescale ratios.
+
+    Args:
+        landscape: any landscape; without fast variables the result is empty.
+        ensemble: on it.
+        found: its classification, from `criticality_result`.
+    """
     from .. import plots
 
-    ensemble, lowest = subject.ensemble, float(found.smallest.values[0])
+    result = Result("Dependence on parameters")
+    if landscape.solve_fast(landscape.moments(ensemble)) is None:
+        return result
+    fields, lowest = followed(found), float(found.smallest.values[0])
     threshold = found.curvature_tolerance
-    ridges = {r: _with(landscape, "ridge", r) for r in RIDGES.tolist()}
-    lengths = {n: _with(landscape, "inverse_context", 1 / n) for n in LENGTHS.tolist()}
-    by_ridge = parameter_sensitivity(ensemble, fields, ridges, name="ridge", threshold=threshold)
-    by_length = parameter_sensitivity(
-        ensemble, fields, lengths, name="context_length", threshold=threshold
-    )
+    sweeps: list[tuple[xarray.Dataset, str, dict[str, float]]] = []
+    if isinstance(landscape, MLPAttentionLandscape):
+        ridges = {r: _with(landscape, "ridge", r) for r in RIDGES.tolist()}
+        lengths = {n: _with(landscape, "inverse_context", 1 / n) for n in LENGTHS.tolist()}
+        by_ridge = parameter_sensitivity(
+            ensemble, fields, ridges, name="ridge", threshold=threshold
+        )
+        by_length = parameter_sensitivity(
+            ensemble, fields, lengths, name="context_length", threshold=threshold
+        )
+        sweeps += [
+            (by_ridge, "ridge ρ (units of Σμμ)", {}),
+            (by_length, "prompt length n (examples)", {}),
+        ]
+        if lowest < 0 < float(by_length["curvature"].min()):
+            result.text(
+                "At every finite prompt length the curvature along these eigenvectors is "
+                "positive: the equilibrium W vanishes along missing features there, and L falls "
+                "only beyond a displacement of order n^(−1/2). The limit n → ∞ is singular at a "
+                "saddle."
+            )
     by_ratio = timescale_sensitivity(
         landscape, ensemble, fields, RATIOS.tolist(), threshold=threshold
     )
-    if lowest < 0 < float(by_length["curvature"].min()):
-        report.text(
-            "At every finite prompt length the curvature along these eigenvectors is positive: the "
-            "equilibrium W vanishes along missing features there, and L falls only beyond a "
-            "displacement of order n^(−1/2). The limit n → ∞ is singular at a saddle."
-        )
-    limits = {"frozen W (ε → ∞)": float(by_ratio["frozen"])}
+    frozen = {"frozen W (ε → ∞)": float(by_ratio["frozen"])}
+    sweeps.append((by_ratio, "timescale ratio ε", frozen))
     panels: list[Panel] = []
-    for seen, label, marks in (
-        (by_ridge, "ridge ρ (units of Σμμ)", None),
-        (by_length, "prompt length n (examples)", None),
-        (by_ratio, "timescale ratio ε", limits),
-    ):
-        name = str(seen["curvature"].dims[0])
-        report.dataset(f"by_{name}", seen)
+    for seen, label, marks in sweeps:
+        result.dataset(f"by_{seen['curvature'].dims[0]}", seen)
         panels.append(
             lambda ax, seen=seen, label=label, marks=marks: plots.plot_parameter_curvature(
                 ax, seen, label, lowest, marks
             )
         )
-    report.figure(
+    result.text(PARAMETER_TERMS)
+    result.figure(
         "parameters",
-        "Curvature along the same vector fields under other ridges and prompt lengths, and of the "
-        "joint flow at finite timescale ratios.",
+        "Curvature along the same vector fields under other parameters, and of the joint flow at "
+        "finite timescale ratios.",
         *panels,
         width=5.0,
     )
+    return result
 
 
 def _with(landscape: MLPAttentionLandscape, name: str, value: float) -> MLPAttentionLandscape:

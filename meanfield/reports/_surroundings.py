@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import PyTree
+from jaxtyping import Array, Key, PyTree
 
 from landscapes import (
+    Landscape,
     first_variation_field,
     interpolate,
     loss_lines,
@@ -19,70 +20,130 @@ from landscapes import (
     principal_directions,
     principal_plane,
 )
+from particles import Ensemble
 from saddle_analysis import CriticalityReport, along, displaced, isotropic
 
-from ..results import Claim
+from ..problems import require_ranges
+from ..results import Claim, Result
 from ..runs import Progress
-from ._report import Report
-from ._subject import DiagnosisOptions, Subject
+from ._options import DiagnosisOptions, History, moved
 
 if TYPE_CHECKING:
     import xarray
 
 #: How far to go before looking at the field of a critical point, relative to the ensemble's norm.
 FIELD_STEP = 1e-2
+TERMS = """\
+- *Slice*: the loss when all particles move along one vector field; the distance is the root mean \
+square over particles of how far they went, in units of a particle.
+- *First variation δL/δμ(θ)*: how the loss changes when a little mass is added at θ, less its \
+mean; mass helps where it is negative, and particles move down its slope.
+- *Optimality gap*: the most negative first variation found anywhere. Where the risk is convex it \
+bounds how far the loss can fall; elsewhere it is only the best direction.
+- *Paths between two ensembles*: *displacement* moves particles to their partners in optimal \
+transport, *straight* to the particle of the same number, *mixture* moves mass and no particles. A \
+*barrier* is the height above the chord between the ends.
+"""
 
 
-def what_surrounds_me(
-    report: Report,
-    subject: Subject,
+@dataclass(frozen=True)
+class _Point:
+    """An ensemble, what is known of it, and how closely to look."""
+
+    landscape: Landscape
+    ensemble: Ensemble
+    found: CriticalityReport
+    options: DiagnosisOptions
+    key: Key[Array, ""]
+
+    @property
+    def eigenvectors(self) -> dict[str, PyTree]:
+        """The first two by name."""
+        return {f"eigenvector {j + 1}": u for j, u in enumerate(self.found.smallest.fields[:2])}
+
+    @property
+    def random(self) -> PyTree:
+        """A random unit field."""
+        return isotropic(self.key, self.ensemble, 1.0)
+
+
+def surroundings_result(
+    landscape: Landscape,
+    ensemble: Ensemble,
     found: CriticalityReport,
-    options: DiagnosisOptions,
-    stage: Callable[..., Progress],
-) -> None:
-    """Figures, data and claims about the neighbourhood."""
-    report.text("## What surrounds me?")
-    parts = (lines_through, plane_through, field_around, gap_from, way_to_other)
-    with stage("what surrounds me", 0, len(parts)) as bar:
-        for done, part in enumerate(parts):
-            bar.update(done, part.__name__.replace("_", " "))
-            part(report, subject, found, options)
+    options: DiagnosisOptions | None = None,
+    *,
+    history: History | None = None,
+    other: Ensemble | None = None,
+    key: Key[Array, ""] | None = None,
+    progress: bool = False,
+) -> Result:
+    """Figures, data and claims about the neighbourhood of an ensemble.
+
+    Args:
+        landscape: any landscape.
+        ensemble: on it.
+        found: its classification, from `criticality_result`.
+        options: how closely to look.
+        history: flow times and ensembles that led there.
+        other: a second ensemble, to look at the way between.
+        key: of the random direction, and of the descents of the optimality gap; by default a
+            fixed one.
+        progress: show a bar.
+
+    Raises:
+        InvalidInput: an ensemble of another landscape, or an option out of range.
+    """
+    options = DiagnosisOptions() if options is None else options
+    require_ranges(options)
+    for one in (ensemble,) if other is None else (ensemble, other):
+        landscape.require_fit(one)
+    history = moved(history)
+    key = jax.random.key(0) if key is None else key
+    point = _Point(landscape, ensemble, found, options, key)
+    result = Result("Surroundings")
+    result.text(TERMS)
+    with Progress("surroundings", 0, 5, progress) as bar:
+        bar.update(0, "slices")
+        reach = _slices(result, point)
+        bar.update(1, "plane")
+        _plane(result, point, reach, history)
+        bar.update(2, "first variation")
+        _field(result, point)
+        bar.update(3, "optimality gap")
+        _gap(result, point)
+        bar.update(4, "paths")
+        _paths(result, point, history, other)
+    return result
 
 
-def lines_through(
-    report: Report, subject: Subject, found: CriticalityReport, options: DiagnosisOptions
-) -> None:
-    """Slices along eigenvectors, the velocity and a random field; their curvature as a claim."""
+def _slices(result: Result, point: _Point) -> float:
+    """Along eigenvectors, the velocity and a random field; returns how far they reach."""
     from .. import plots
 
-    landscape, ensemble = subject.landscape, subject.ensemble
-    fields = eigenvector_names(found)
-    if found.gradient_norm > options.tolerance:
+    landscape, ensemble, found = point.landscape, point.ensemble, point.found
+    fields = point.eigenvectors
+    if found.kind == "not critical":
         fields["velocity"] = landscape.velocity(ensemble)
-    fields["random"] = isotropic(jax.random.key(options.seed), ensemble, 1.0)
-    lines = loss_lines(landscape, ensemble, fields, points=options.points)
-    report.dataset("slices", lines)
-    report.claim(*_line_claims(subject, found, fields))
-    report.figure(
+    fields["random"] = point.random
+    lines = loss_lines(landscape, ensemble, fields, points=point.options.points)
+    result.dataset("slices", lines)
+    result.claim(*_line_claims(point, fields))
+    result.figure(
         "slices",
         "Loss along unit directions in the space of measures. Dashed: the parabola that gradient "
         "and Wasserstein Hessian predict.",
         lambda ax: plots.plot_lines(ax, lines),
         width=8.0,
     )
+    return float(lines["distance"].max())
 
 
-def eigenvector_names(found: CriticalityReport) -> dict[str, PyTree]:
-    """The first two eigenvectors by name."""
-    return {f"eigenvector {j + 1}": field for j, field in enumerate(found.smallest.fields[:2])}
-
-
-def _line_claims(
-    subject: Subject, found: CriticalityReport, fields: dict[str, PyTree]
-) -> list[Claim]:
+def _line_claims(point: _Point, fields: dict[str, PyTree]) -> list[Claim]:
     """Curvature along the first eigenvector and slope along the velocity, by differences."""
+    found = point.found
     lowest = float(found.smallest.values[0])
-    _, (curvature, noise) = _by_differences(subject, fields["eigenvector 1"], lowest)
+    _, (curvature, noise) = _by_differences(point, fields["eigenvector 1"], lowest)
     claims = [
         Claim.equal(
             "second difference of the loss along the first eigenvector is its eigenvalue",
@@ -95,7 +156,7 @@ def _line_claims(
     ]
     if "velocity" in fields:
         largest = float(found.largest.values[-1])
-        (slope, noise), _ = _by_differences(subject, fields["velocity"], largest)
+        (slope, noise), _ = _by_differences(point, fields["velocity"], largest)
         claims.append(
             Claim.equal(
                 "slope of the loss along the unit velocity is −‖∇δL/δμ‖",
@@ -110,14 +171,14 @@ def _line_claims(
 
 
 def _by_differences(
-    subject: Subject, field: PyTree, curvature: float
+    point: _Point, field: PyTree, curvature: float
 ) -> tuple[tuple[float, float], tuple[float, float]]:
     """Slope and curvature of the loss along a field from five losses, each with its round-off.
 
     The step is a small part of the length over which a curvature of this size changes the loss
     by as much as it is, chosen so that round-off and truncation (of fourth order) balance.
     """
-    landscape, ensemble = subject.landscape, subject.ensemble
+    landscape, ensemble = point.landscape, point.ensemble
     precision = float(jnp.finfo(jax.tree.leaves(ensemble.particles)[0].dtype).eps)
     size = float(ensemble.norm(ensemble.particles)) or 1.0
     value = abs(float(landscape.value(ensemble)))
@@ -131,84 +192,78 @@ def _by_differences(
     return (slope, round_off / step), (bent, round_off / step**2)
 
 
-def plane_through(
-    report: Report, subject: Subject, found: CriticalityReport, options: DiagnosisOptions
-) -> None:
+def _plane(result: Result, point: _Point, reach: float, history: History | None) -> None:
     """A plane: that of the trajectory where there is one, else of two eigenvectors."""
     from .. import plots
 
-    times, ensembles = subject.way
-    path, extent, fields = None, None, eigenvector_names(found)
-    if len(ensembles) > 2:
-        plane = principal_plane(ensembles)
+    path, extent, fields = None, reach, point.eigenvectors
+    if history is not None and len(history[1]) > 2:
+        plane = principal_plane(history[1])
         if len(plane.fields) == 2:
             path, fields = plane.path, plane.fields
             extent = _reach(path[:, 0]), _reach(path[:, 1])
     if len(fields) < 2:
-        fields["random"] = isotropic(jax.random.key(options.seed), subject.ensemble, 1.0)
+        fields["random"] = point.random
     data = loss_plane(
-        subject.landscape,
-        subject.ensemble,
-        fields,
-        extent=extent,
-        points=max(9, options.points // 2 + 1),
+        point.landscape, point.ensemble, fields, extent=extent, points=point.options.points
     )
-    if path is not None:
+    if history is not None and path is not None:
         data = data.assign(path=(("time", "axis"), path, {"units": "particle"}))
-        data = data.assign_coords(time=("time", times, {"units": "flow time"}))
-    report.dataset("plane", data)
-    report.figure(
+        data = data.assign_coords(time=("time", list(history[0]), {"units": "flow time"}))
+    result.dataset("plane", data)
+    what = (
+        f"the plane of {' and '.join(fields)}, as far as the slices go"
+        if path is None
+        else "the plane in which the run moved most, with the run on it"
+    )
+    result.figure(
         "plane",
-        "Loss on the plane in which the run moved most, with the run on it."
-        if path is not None
-        else "Loss on the plane of the two smallest eigenvectors.",
+        f"Loss on {what}. White: its contours. Dashed: the same levels of the quadratic "
+        "prediction; the two agree where the Hessian tells all.",
         lambda ax: plots.plot_plane(ax, data, path),
         width=7.0,
     )
 
 
-def field_around(
-    report: Report, subject: Subject, found: CriticalityReport, options: DiagnosisOptions
-) -> None:
+def _field(result: Result, point: _Point) -> None:
     """The first variation in parameter space, along what the first eigenvector moves."""
     from .. import plots
 
-    landscape, ensemble = subject.landscape, subject.ensemble
-    unstable = found.smallest.fields[0]
+    landscape, ensemble = point.landscape, point.ensemble
+    unstable = point.found.smallest.fields[0]
     step = FIELD_STEP * (float(ensemble.norm(ensemble.particles)) or 1.0)
     where, said = ensemble, "First variation at the ensemble"
-    if found.kind != "not critical":
+    if point.found.kind != "not critical":
         # At a critical point of full support the field is zero: look at what an instability grows.
         where = displaced(ensemble, along(ensemble, unstable, step))
         said = f"First variation {step:.2g} along eigenvector 1"
     directions = principal_directions(ensemble, unstable, name="eigenvector 1:")
     if len(directions) < 2:
         directions |= principal_directions(ensemble, count=1)
-    field = first_variation_field(landscape, where, directions, points=options.points)
-    report.dataset("field", field)
-    report.figure(
+    field = first_variation_field(landscape, where, directions, points=point.options.points)
+    result.dataset("field", field)
+    result.figure(
         "field",
         "Where mass would lower the loss (blue), and the velocity it drives, in the plane of one "
-        "particle along which the first eigenvector moves most of them.",
+        "particle along which the first eigenvector moves most of them. Arrows show the direction; "
+        "their length grows as the square root of the speed.",
         lambda ax: plots.plot_field(ax, field, said),
         width=7.5,
     )
 
 
-def gap_from(
-    report: Report, subject: Subject, found: CriticalityReport, options: DiagnosisOptions
-) -> None:
+def _gap(result: Result, point: _Point) -> None:
     """The optimality gap, as a bound where it is one."""
-    gap = optimality_gap(jax.random.key(options.seed), subject.landscape, subject.ensemble)
-    report.text(gap.sentence)
-    report.summary |= {
+    gap = optimality_gap(point.key, point.landscape, point.ensemble)
+    result.text(gap.sentence)
+    result.summary |= {
         "gap": gap.gap,
         "gap_is_bound": gap.bound,
         "share_to_move": gap.share,
         "value_after": gap.value_after,
     }
     if gap.bound:
-        report.claim(
+        result.claim(
             Claim.equal(
                 "what moving mass to the best particle gains is at most the gap (excess)",
                 "theory 1; CB18",
@@ -219,33 +274,28 @@ def gap_from(
         )
 
 
-def way_to_other(
-    report: Report, subject: Subject, found: CriticalityReport, options: DiagnosisOptions
-) -> None:
+def _paths(result: Result, point: _Point, history: History | None, other: Ensemble | None) -> None:
     """Paths to the other ensemble, or from the start of the run."""
     from .. import plots
 
-    _, ensembles = subject.way
-    if subject.other is not None:
-        mu, nu, names = subject.ensemble, subject.other, ("the ensemble", "the other")
-    elif len(ensembles) > 1:
-        mu, nu, names = ensembles[0], subject.ensemble, ("the start", "the end of the run")
+    if other is not None:
+        mu, nu, names = point.ensemble, other, ("the ensemble", "the other")
+    elif history is not None:
+        mu, nu, names = history[1][0], point.ensemble, ("the start", "the end of the run")
     else:
         return
-    paths = interpolate(subject.landscape, mu, nu, points=2 * (options.points // 2) + 1)
-    report.dataset("paths", paths)
-    report.claim(*_path_claims(subject, paths))
-    report.summary |= {
-        "barriers": dict(
-            zip(paths["kind"].values.tolist(), paths["barrier"].values.tolist(), strict=True)
-        ),
-    }
+    points = 2 * (point.options.points // 2) + 1
+    paths = interpolate(point.landscape, mu, nu, points=points)
+    result.dataset("paths", paths)
+    result.claim(*_path_claims(point.landscape.convex, paths))
+    barriers = zip(paths["kind"].values.tolist(), paths["barrier"].values.tolist(), strict=True)
+    result.summary["barriers"] = dict(barriers)
     exact = (
         ""
         if paths.attrs["exact_coupling"]
-        else (" The coupling is entropic, so the displacement path only comes near its ends.")
+        else " The coupling is entropic, so the displacement path only comes near its ends."
     )
-    report.figure(
+    result.figure(
         "paths",
         f"Loss between {names[0]} and {names[1]}, and the convexity of each path.{exact}",
         lambda ax: plots.plot_interpolation(ax, paths, names),
@@ -253,7 +303,7 @@ def way_to_other(
     )
 
 
-def _path_claims(subject: Subject, paths: xarray.Dataset) -> list[Claim]:
+def _path_claims(convex: bool, paths: xarray.Dataset) -> list[Claim]:
     """Second differences on the predicted curvature; convexity of the mixture."""
     claims = []
     for row, kind in enumerate(paths["kind"].values.tolist()):
@@ -271,7 +321,7 @@ def _path_claims(subject: Subject, paths: xarray.Dataset) -> list[Claim]:
                 absolute=0.02,
             )
         )
-        if kind == "mixture" and subject.landscape.convex:
+        if kind == "mixture" and convex:
             claims.append(
                 Claim.equal(
                     "the mixture path is convex: most negative curvature over largest",

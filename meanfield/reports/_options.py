@@ -1,0 +1,70 @@
+"""How closely a diagnosis looks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated
+
+import jax
+import jax.numpy as jnp
+
+from landscapes import Landscape
+from particles import Ensemble
+
+from ..problems import Count, Positive, Range
+
+#: Flow times and the ensembles at them.
+History = tuple[Sequence[float], Sequence[Ensemble]]
+
+
+@dataclass(frozen=True)
+class CriticalityOptions:
+    """How a point is classified.
+
+    Example:
+        >>> CriticalityOptions(count=3).max_products
+        5000
+    """
+
+    count: Count = 8
+    """Smallest eigenpairs to find."""
+    tolerance: Positive | None = None
+    """Gradient norm below which the ensemble counts as critical; by default 1e-6 in double
+    precision, 1e-3 in single."""
+    time_limit: Positive = 600.0
+    """Seconds for every stage of the classification."""
+    max_products: Count = 5000
+    """Hessian products for every stage of the classification."""
+
+
+@dataclass(frozen=True)
+class DiagnosisOptions(CriticalityOptions):
+    """How closely a diagnosis looks.
+
+    Example:
+        >>> DiagnosisOptions(points=21).replicates
+        12
+    """
+
+    count: Count = 3
+    """Smallest eigenpairs to find."""
+    points: Annotated[int, Range(5, 10_000)] = 41
+    """Points on every line and along each side of a plane or grid."""
+    replicates: Annotated[int, Range(2, 10**6)] = 12
+    """Draws of the samples for every way of drawing and size."""
+
+
+def unwrapped(landscape: Landscape) -> Landscape:
+    """The landscape inside its wrappers, such as a confinement."""
+    return getattr(landscape, "unwrapped", landscape)
+
+
+def moved(history: History | None) -> History | None:
+    """The history, if it went anywhere; `None` if not."""
+    if history is None or len(history[1]) < 2:
+        return None
+    first, last = history[1][0], history[1][-1]
+    step = jax.tree.map(jnp.subtract, first.particles, last.particles)
+    far = float(last.norm(step)) > 1e-6 * float(last.norm(last.particles))
+    return history if far else None
