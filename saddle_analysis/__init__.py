@@ -4,6 +4,7 @@ from . import curves as curves
 from . import sensitivity as sensitivity
 from . import spectra as spectra
 from ._criticality import CriticalityReport as CriticalityReport
+from ._criticality import NotCriticalWarning as NotCriticalWarning
 from ._criticality import criticality_report as criticality_report
 from ._perturbations import along as along
 from ._perturbations import displaced as displaced
@@ -18,6 +19,7 @@ from .curves import escape_time as escape_time
 from .curves import find_plateaus as find_plateaus
 from .curves import fit_growth as fit_growth
 from .curves import fit_power_law as fit_power_law
+from .spectra import Budget as Budget
 from .spectra import Eigenpairs as Eigenpairs
 from .spectra import HessianOperator as HessianOperator
 from .spectra import MorseIndex as MorseIndex
@@ -27,3 +29,4 @@ from .spectra import morse_index as morse_index
 from .spectra import negative_eigenpairs as negative_eigenpairs
 from .spectra import smallest_eigenpair as smallest_eigenpair
 from .spectra import spectral_density as spectral_density
+from .spectra import unstable_eigenpairs as unstable_eigenpairs

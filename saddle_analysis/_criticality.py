@@ -4,28 +4,35 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
-import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import PyTree
+from jaxtyping import Array, Key, PyTree
 
 from landscapes import Landscape
 from particles import Ensemble, InvalidInput
 
 from .spectra import (
+    Budget,
     Eigenpairs,
     HessianOperator,
     MorseIndex,
     NullDirection,
-    ProgressCallback,
     extreme_eigenpairs,
     morse_index,
     probe_null_space,
+    require_resolved,
+    resolved_threshold,
 )
 
+DEFAULT = Budget(max_products=5_000)
+
 Kind = Literal["not critical", "local minimum", "strict saddle", "degenerate saddle"]
+
+
+class NotCriticalWarning(UserWarning):
+    """The ensemble is not at a critical point, so that its spectrum says nothing of saddles."""
 
 
 @dataclass(frozen=True)
@@ -124,11 +131,9 @@ def criticality_report(
     count: int = 1,
     confidence: float = 0.99,
     expected: int = 1,
-    max_products: int = 5_000,
-    seed: int = 0,
     chunk: int | None = None,
-    progress: ProgressCallback | None = None,
-    time_limit: float | None = None,
+    budget: Budget = DEFAULT,
+    key: Key[Array, ""] | None = None,
 ) -> CriticalityReport:
     """Classify an ensemble by its gradient, its Hessian and, where that is silent, beyond it.
 
@@ -143,14 +148,13 @@ def criticality_report(
         count: smallest eigenpairs to report.
         confidence: of the Morse index.
         expected: guess of the Morse index.
-        max_products: bound on Hessian products of every stage.
-        seed: of the random vectors.
         chunk: particles held at once.
-        progress: called with a `Progress` every few products.
-        time_limit: seconds for every stage.
+        budget: products and seconds of each of the three searches; 5,000 products by default.
+        key: of the random vectors; `None` for a fixed one.
 
     Raises:
-        InvalidInput: non-finite particles, zero weights, a tolerance that is not positive.
+        InvalidInput: non-finite particles, zero weights, a tolerance that is not positive, or a
+            curvature tolerance below what the precision tells from zero (200 eps ‖H‖).
         RuntimeError: a Hessian product is not finite.
 
     Example:
@@ -179,16 +183,19 @@ def criticality_report(
         warnings.warn(
             f"the ensemble is not at a critical point (gradient norm {gradient_norm:.2e} > "
             f"{gradient_tolerance:.0e}); its spectrum says nothing about saddles.",
+            NotCriticalWarning,
             stacklevel=2,
         )
-    limits = {"max_products": max_products, "progress": progress, "time_limit": time_limit}
+    limits: dict[str, Any] = {"budget": budget, "key": key}
     count = min(count, operator.size)
-    largest = extreme_eigenpairs(operator, 1, which="largest", tolerance=1e-3, seed=seed, **limits)
+    largest = extreme_eigenpairs(operator, 1, which="largest", tolerance=1e-3, **limits)
     norm = largest.norm
     if curvature_tolerance is None:
         curvature_tolerance = max((1e-5 if double else 1e-3) * norm, float(np.finfo(float).tiny))
+    least = resolved_threshold(operator.dtype, norm)
+    require_resolved("curvature_tolerance", curvature_tolerance, least, operator.dtype, norm)
     smallest = extreme_eigenpairs(
-        operator, count, residual=curvature_tolerance / 10, seed=seed, verify=count > 1, **limits
+        operator, count, residual=curvature_tolerance / 10, verify=count > 1, **limits
     )
     products = largest.products + smallest.products
     morse, directions = None, []
@@ -199,7 +206,6 @@ def criticality_report(
             threshold=curvature_tolerance,
             expected=expected,
             confidence=confidence,
-            seed=seed,
             **limits,
         )
         products += morse.pairs.products
@@ -213,12 +219,12 @@ def criticality_report(
         length = float(ensemble.norm(ensemble.particles)) or 1.0
         directions, spent = probe_null_space(
             operator,
-            jax.random.key(seed),
             starts=null,
             cutoff=curvature_tolerance,
             tolerance=1e-6 if double else 1e-3,
             scale=max(abs(float(value)), norm * length**2, float(jnp.finfo(operator.dtype).tiny)),
             length=length,
+            key=key,
         )
         products += spent
         descends = any(direction.descends for direction in directions)

@@ -73,6 +73,4 @@ class Progress:
 
 def shown_on(bar: Progress) -> Callable[[SpectralProgress], None]:
     """A callback for spectral computations that moves a bar."""
-    return lambda seen: bar.update(
-        seen.products, f"{seen.products} products, residual {seen.residual:.1e}"
-    )
+    return lambda seen: bar.update(seen.done, f"{seen.done} products, residual {seen.residual:.1e}")

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
 import warnings
 from dataclasses import dataclass
 
 import jax
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Array, Float, Key
 
 from particles import InvalidInput
 
-from ._budget import Budget, ProgressCallback
+from ._budget import Budget, Spending, fixed_unless
 from ._lanczos import Lanczos
 from ._symmetric import SymmetricOperator
+
+DEFAULT = Budget()
 
 
 @dataclass(frozen=True)
@@ -79,7 +82,9 @@ class SpectralDensity:
                 low, high = np.transpose([self._bounds(index, float(x)) for x in points])
             lower, upper = lower + low, upper + high
         count = len(self.nodes)
-        lower, upper = lower / count, upper / count
+        # Round-off: the weights of a rule may sum to 1 + 2e-16, and two rules disagree by as much.
+        lower = np.clip(lower / count, 0.0, 1.0)
+        upper = np.clip(upper / count, lower, 1.0)
         widest = np.clip(0.5, lower, upper)  # the f in [lower, upper] of largest variance
         deviation = np.sqrt(2 * widest * (1 - widest) / ((self.size + 2) * count))
         return (lower + upper) / 2, lower, upper, deviation
@@ -144,9 +149,8 @@ def spectral_density(
     *,
     probes: int = 8,
     steps: int = 80,
-    seed: int = 0,
-    progress: ProgressCallback | None = None,
-    time_limit: float | None = None,
+    budget: Budget = DEFAULT,
+    key: Key[Array, ""] | None = None,
 ) -> SpectralDensity:
     """Stochastic Lanczos quadrature with full reorthogonalisation.
 
@@ -154,9 +158,8 @@ def spectral_density(
         operator: from `HessianOperator`, or any `SymmetricOperator`.
         probes: number of random start vectors.
         steps: Hessian products for each; the memory is `steps` vectors.
-        seed: of the probes.
-        progress: called with a `Progress` after every probe.
-        time_limit: seconds after which the quadratures so far are returned.
+        budget: products and seconds it may spend; the quadratures so far are returned.
+        key: of the probes; `None` for a fixed one.
 
     Raises:
         InvalidInput: `probes` or `steps` is not positive.
@@ -172,16 +175,17 @@ def spectral_density(
     """
     if probes < 1 or steps < 1:
         raise InvalidInput(f"probes is {probes} and steps is {steps}; both must be at least 1.")
-    budget = Budget(probes * steps, time_limit, progress)
-    key = jax.random.key(seed)
+    allowed = min(probes * steps, budget.max_products)
+    spending = Spending(dataclasses.replace(budget, max_products=allowed))
+    key = fixed_unless(key)
     nodes, weights, matrices, couplings = [], [], [], []
     for probe in range(probes):
         lanczos = Lanczos(operator, jax.random.fold_in(key, probe), steps)
         while not lanczos.full:
             lanczos.step()
-            budget.products += 1
+            spending.products += 1
             # A vanishing coupling closes the quadrature: what follows would have no weight.
-            if lanczos.coupling == 0 or (budget.spent and lanczos.steps > 1):
+            if lanczos.coupling == 0 or (spending.spent and lanczos.steps > 1):
                 break
         ritz = lanczos.ritz()
         mass = ritz.coordinates[0] ** 2
@@ -189,15 +193,15 @@ def spectral_density(
         weights.append(mass / np.sum(mass))
         matrices.append(lanczos.matrix[: lanczos.steps, : lanczos.steps].copy())
         couplings.append(lanczos.coupling)
-        budget.report()
-        if budget.spent:
+        spending.report()
+        if spending.spent:
             break
-    stopped = budget.reason if len(nodes) < probes else ""
+    stopped = spending.reason if len(nodes) < probes else ""
     if stopped:
         warnings.warn(
             f"the spectral density rests on {len(nodes)} of {probes} probes: stopped by {stopped}.",
             stacklevel=2,
         )
     return SpectralDensity(
-        nodes, weights, matrices, couplings, operator.size, budget.products, stopped
+        nodes, weights, matrices, couplings, operator.size, spending.products, stopped
     )

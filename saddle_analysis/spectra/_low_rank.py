@@ -7,7 +7,7 @@ whenever there are few moments, or K has low rank. (theory.md, section 1)
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import equinox as eqx
 import jax
@@ -26,7 +26,8 @@ from ._operators import HessianOperator
 PAYS_BELOW = 128
 
 
-class InteractionSpectrum(NamedTuple):
+@dataclass(frozen=True)
+class InteractionSpectrum:
     """Every eigenvalue of an interaction operator.
 
     Args:

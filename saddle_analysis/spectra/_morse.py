@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import warnings
+import dataclasses
 from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Key
 
 from particles import InvalidInput
 
-from ._budget import Budget, ProgressCallback
-from ._eigen import Eigenpairs, dense_eigenpairs, with_residuals
+from ._budget import Budget, Spending, fixed_unless
+from ._eigen import DEFAULT, Eigenpairs, dense_eigenpairs, extreme_eigenpairs, with_residuals
+from ._precision import THRESHOLD, require_resolved, resolved_threshold
 from ._sweeps import SweepRule, certain_sweep, default_capacity
 from ._symmetric import SymmetricOperator, dtype_of
 
@@ -58,12 +60,8 @@ def morse_index(
     threshold: float,
     expected: int = 1,
     confidence: float = 0.99,
-    max_products: int = 20_000,
-    seed: int = 0,
-    capacity: int | None = None,
-    dense_below: int = 200,
-    progress: ProgressCallback | None = None,
-    time_limit: float | None = None,
+    budget: Budget = DEFAULT,
+    key: Key[Array, ""] | None = None,
 ) -> MorseIndex:
     """Count the eigenvalues below −threshold, by deflated Lanczos sweeps until none is left.
 
@@ -78,15 +76,13 @@ def morse_index(
         threshold: what counts as negative; 1/time.
         expected: guess of the index; makes room for that many.
         confidence: at which to stop searching.
-        max_products: bound on Hessian products.
-        seed: of the start vectors.
-        capacity: basis vectors held at once.
-        dense_below: up to this many unknowns the matrix is formed.
-        progress: called with a `Progress` every few products.
-        time_limit: seconds after which what was found is returned.
+        budget: products, seconds and memory it may spend.
+        key: of the start vectors; `None` for a fixed one.
 
     Raises:
-        InvalidInput: the threshold is not positive, or the confidence not between 0 and 1.
+        InvalidInput: the threshold is not positive or below what the precision tells from zero
+            (200 eps ‖H‖: 2.4e-5 ‖H‖ in float32, 4.4e-14 ‖H‖ in float64), or the confidence
+            not between 0 and 1.
         RuntimeError: a Hessian product is not finite.
 
     Example:
@@ -102,20 +98,21 @@ def morse_index(
         raise InvalidInput(f"confidence is {confidence}; it must lie between 0 and 1.")
     size, dtype = operator.size, dtype_of(operator)
     target = threshold / 10
-    if size <= dense_below:
-        pairs = dense_eigenpairs(operator, lambda values: values < -threshold, target)
-        _warn_if_unresolved(threshold, pairs.norm, dtype)
+    if size <= budget.dense_below:
+        pairs = dense_eigenpairs(operator, lambda values: values < -threshold, lambda _: target)
+        _require_threshold(threshold, pairs.norm, dtype)
         return MorseIndex(pairs.values.size, threshold, 0.0, pairs)
-    budget = Budget(max_products, time_limit, progress)
+    spending, key = Spending(budget), fixed_unless(key)
     count = max(1, expected)
-    rule = SweepRule(count, "smallest", target, False, -threshold, np.inf, confidence)
-    capacity = default_capacity(operator, count + 1) if capacity is None else capacity
-    key = jax.random.key(seed)
+    rule = SweepRule(
+        count, "smallest", target, False, -threshold, np.inf, confidence, "threshold", 10.0
+    )
+    capacity = budget.capacity or default_capacity(operator, count + 1)
     vectors = jnp.zeros((0, size), dtype)
     values, others, norm, failure = np.zeros(0), np.zeros(0), 0.0, 1.0
     while True:
         key, start = jax.random.split(key)
-        sweep = certain_sweep(operator, start, capacity, vectors, rule, budget)
+        sweep = certain_sweep(operator, start, capacity, vectors, rule, spending)
         norm = max(norm, sweep.norm)
         vectors = jnp.concatenate([vectors, sweep.vectors])
         values, others = np.concatenate([values, sweep.values]), sweep.others
@@ -125,15 +122,16 @@ def morse_index(
         if vectors.shape[0] == size:
             failure = 0.0
             break
-        if not sweep.finished or budget.spent:
+        if not sweep.finished or spending.spent:
             break
-    _warn_if_unresolved(threshold, norm, dtype)
+    _require_threshold(threshold, norm, dtype)
     found = with_residuals(
-        operator, vectors, np.concatenate([values, others]), target, failure < 1, norm, budget
+        operator, vectors, np.concatenate([values, others]), target, failure < 1, norm, spending
     )
     below = np.flatnonzero(found.values < -threshold)  # a stopped sweep may have left others
     fields = [found.fields[i] for i in below]
-    pairs = found._replace(
+    pairs = dataclasses.replace(
+        found,
         values=found.values[below],
         fields=fields,
         residuals=found.residuals[below],
@@ -143,22 +141,78 @@ def morse_index(
 
 
 def negative_eigenpairs(
-    operator: SymmetricOperator, *, threshold: float, expected: int = 1, **options: object
+    operator: SymmetricOperator,
+    *,
+    threshold: float,
+    expected: int = 1,
+    budget: Budget = DEFAULT,
+    key: Key[Array, ""] | None = None,
 ) -> Eigenpairs:
     """All eigenpairs below −threshold, to a residual of threshold/10; see `morse_index`.
 
     Raises:
-        InvalidInput: the threshold is not positive.
+        InvalidInput: as `morse_index`.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from saddle_analysis.spectra import MatrixOperator
+        >>> operator = MatrixOperator(jnp.array([-1.0, -1.0, 0.0, 2.0]))
+        >>> negative_eigenpairs(operator, threshold=1e-3).values.tolist()
+        [-1.0, -1.0]
     """
-    found = morse_index(operator, threshold=threshold, expected=expected, **options)  # pyright: ignore
-    return found.pairs
+    return morse_index(
+        operator, threshold=threshold, expected=expected, budget=budget, key=key
+    ).pairs
 
 
-def _warn_if_unresolved(threshold: float, norm: float, dtype: np.dtype) -> None:
-    resolved = 50 * float(np.finfo(dtype).eps) * norm
-    if threshold < resolved:
-        warnings.warn(
-            f"threshold {threshold:.1e} is below what {dtype} resolves at ‖H‖ = {norm:.2g} "
-            f"({resolved:.1e}); the index may count round-off: raise it, or use float64.",
-            stacklevel=3,
+def unstable_eigenpairs(
+    operator: SymmetricOperator,
+    *,
+    relative: float | None = None,
+    expected: int = 1,
+    budget: Budget = DEFAULT,
+    key: Key[Array, ""] | None = None,
+) -> Eigenpairs:
+    """All eigenpairs below −relative·‖H‖, resolved as far as `extreme_eigenpairs` resolves them.
+
+    `negative_eigenpairs` counts to a threshold in 1/time and stops refining there; this one takes
+    the threshold relative to ‖H‖, and refines what it counted.
+
+    Args:
+        operator: from `HessianOperator`, or any `SymmetricOperator`.
+        relative: what counts as negative, in units of ‖H‖; by default 1e-6, or what the precision
+            tells from zero.
+        expected: guess of their number; makes room for that many.
+        budget: products, seconds and memory each of the three computations may spend.
+        key: of the start vectors; `None` for a fixed one.
+
+    Raises:
+        InvalidInput: no eigenvalue is so negative, or `relative` is below what the precision tells
+            from zero.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from saddle_analysis.spectra import MatrixOperator
+        >>> unstable_eigenpairs(MatrixOperator(jnp.array([-2.0, -1e-9, 5.0]))).values.tolist()
+        [-2.0]
+    """
+    if relative is None:
+        # Twice what is told from zero: the norm is an estimate, and grows as products are spent.
+        relative = max(1e-6, 2 * THRESHOLD * float(np.finfo(dtype_of(operator)).eps))
+    norm = extreme_eigenpairs(
+        operator, which="largest", tolerance=1e-3, budget=budget, key=key
+    ).norm
+    tiny = float(np.finfo(dtype_of(operator)).tiny)
+    found = negative_eigenpairs(
+        operator, threshold=max(relative * norm, tiny), expected=expected, budget=budget, key=key
+    )
+    if found.values.size == 0:
+        raise InvalidInput(
+            f"operator has no eigenvalue below {-relative:.0e} ‖H‖, ‖H‖ = {norm:.3g}; there is no "
+            "unstable space here."
         )
+    return extreme_eigenpairs(operator, found.values.size, budget=budget, key=key)
+
+
+def _require_threshold(threshold: float, norm: float, dtype: np.dtype) -> None:
+    require_resolved("threshold", threshold, resolved_threshold(dtype, norm), dtype, norm)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -11,14 +12,17 @@ import numpy as np
 import scipy.sparse.linalg
 from jaxtyping import Array, Float, Key, PyTree
 
+from ._budget import fixed_unless
 from ._operators import HessianOperator
 from ._symmetric import dense_matrix
 
-#: Up to this many unknowns the null space is found by forming the matrix.
+#: Up to this many unknowns the matrix is formed: the power method takes some five solves, each of
+#: up to a hundred products, from every start.
 DENSE_BELOW = 600
 
 
-class NullDirection(NamedTuple):
+@dataclass(frozen=True)
+class NullDirection:
     """A direction of zero curvature, and how the landscape goes on along it.
 
     Args:
@@ -92,7 +96,6 @@ class NullSpace:
 
 def probe_null_space(
     operator: HessianOperator,
-    key: Key[Array, ""],
     *,
     starts: list[PyTree],
     cutoff: float,
@@ -100,6 +103,7 @@ def probe_null_space(
     scale: float,
     length: float,
     ascents: int = 4,
+    key: Key[Array, ""] | None = None,
 ) -> tuple[list[NullDirection], int]:
     """Third and fourth derivatives along the near-null space: does the landscape descend there?
 
@@ -111,18 +115,19 @@ def probe_null_space(
 
     Args:
         operator: the full Hessian, without negative eigenvalues to tolerance.
-        key: of the random direction.
         starts: unit null fields already known, such as eigenfields.
         cutoff: eigenvalues within ± this count as zero; 1/time.
         tolerance: relative size below which a derivative is zero.
         scale: a typical value of L, with `length` the unit in which derivatives are judged.
         length: a typical size of a particle.
         ascents: power steps from every start.
+        key: of the random direction; `None` for a fixed one.
 
     Returns:
         One direction for each start and one for the random direction; products spent.
     """
     space = NullSpace(operator, cutoff)
+    key = fixed_unless(key)
     noise = np.asarray(jax.random.normal(key, (operator.size,), operator.dtype))
     vectors = [np.asarray(operator.to_vector(field)) for field in starts] + [noise]
     found = []

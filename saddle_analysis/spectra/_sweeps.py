@@ -8,8 +8,9 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Array, Float, Key
 
-from ._budget import Budget
+from ._budget import Spending
 from ._lanczos import Lanczos, Ritz
+from ._precision import require_resolved, resolved_residual
 from ._symmetric import SymmetricOperator, dtype_of
 
 #: Bytes of basis vectors held when no capacity is given.
@@ -32,6 +33,8 @@ class SweepRule:
         target: residual aimed at, relative to ‖H‖ if `relative`.
         low: with `high`, the sweep looks only for eigenvalues below `low` or above `high`.
         certainty: probability of having missed none at which such a sweep may stop.
+        asked: name of the argument that an absolute target comes from.
+        scale: that argument, in units of the target.
     """
 
     count: int
@@ -41,10 +44,18 @@ class SweepRule:
     low: float | None = None
     high: float | None = None
     certainty: float = 0.99
+    asked: str = "residual"
+    scale: float = 1.0
 
     def target_for(self, norm: float) -> float:
         """The residual aimed at, in absolute terms."""
         return self.target * norm if self.relative else self.target
+
+    def require_resolved(self, dtype: np.dtype, norm: float) -> None:
+        """Refuse an absolute target below what the precision resolves."""
+        if not self.relative:
+            least = self.scale * resolved_residual(dtype, norm)
+            require_resolved(self.asked, self.scale * self.target, least, dtype, norm)
 
     def select(self, values: np.ndarray) -> np.ndarray:
         """Indices of the wanted ones among values in increasing order."""
@@ -88,18 +99,27 @@ def certain_sweep(
     capacity: int,
     locked: Float[Array, "locked size"] | None,
     rule: SweepRule,
-    budget: Budget,
+    spending: Spending,
 ) -> Sweep:
-    """Run Lanczos from a random start until the rule is met or the budget spent."""
+    """Run Lanczos from a random start until the rule is met or the budget spent.
+
+    Raises:
+        InvalidInput: an absolute residual below what the precision resolves.
+    """
     lanczos = Lanczos(operator, key, capacity, locked)
     while True:
         lanczos.step()
-        budget.products += 1
-        stop = lanczos.exhausted or budget.spent
+        spending.products += 1
+        stop = lanczos.exhausted or spending.spent
         if not stop and lanczos.steps % 4 and not lanczos.full and lanczos.steps > 4:
             continue
         ritz = lanczos.ritz()
-        target = rule.target_for(lanczos.norm)
+        target, norm = rule.target_for(lanczos.norm), lanczos.norm
+        if not rule.relative:
+            least = resolved_residual(lanczos.dtype, norm)
+            require_resolved(
+                rule.asked, rule.scale * target, rule.scale * least, lanczos.dtype, norm
+            )
         if rule.low is None:
             chosen = rule.select(ritz.values)
             best = lanczos.refined(ritz, chosen, target) if rule.count == 1 else ritz
@@ -108,7 +128,7 @@ def certain_sweep(
             best = ritz
             done, failure, chosen = _none_missed(ritz, rule, target, lanczos)
         worst = float(np.max(best.residuals[chosen], initial=0.0))
-        budget.report(worst, target)
+        spending.report(worst, target)
         if done or stop:
             break
         if lanczos.full:

@@ -19,7 +19,7 @@ from saddle_analysis_spectra import (
 
 from landscapes.mlp_attention import saddle_ensemble, saddle_index, saddle_level
 from particles import Ensemble, InvalidInput
-from saddle_analysis import HessianOperator, criticality_report, displaced
+from saddle_analysis import HessianOperator, NotCriticalWarning, criticality_report, displaced
 
 KINDS = {
     "cubic": (lambda m: 0.5 * m[0] ** 2 + m[1] ** 3, "degenerate saddle", 3),
@@ -49,7 +49,7 @@ def test_the_class_and_the_order_of_known_points(name: str) -> None:
 @pytest.mark.parametrize("name", ["descent along a curve", "curved valley"])
 def test_large_problems_follow_the_valley_by_iteration(name: str, monkeypatch) -> None:
     """Beyond DENSE_BELOW unknowns the valley floor is found by MINRES; the verdict is the same."""
-    monkeypatch.setattr("saddle_analysis._null_space.DENSE_BELOW", 1)
+    monkeypatch.setattr("saddle_analysis.spectra._null_space.DENSE_BELOW", 1)
     function, kind, order = KINDS[name]
     report = criticality_report(Polynomial(function), at(0.0, 0.0))
     assert (report.kind, report.descent_order) == (kind, order)
@@ -115,7 +115,7 @@ def test_flat_directions_of_the_minimum_are_symmetries() -> None:
 
 def test_far_from_critical_is_said_and_the_spectrum_given() -> None:
     landscape, mu = helpers.attention(), helpers.cloud()
-    with pytest.warns(UserWarning, match="not at a critical point"):
+    with pytest.warns(NotCriticalWarning, match="not at a critical point"):
         report = criticality_report(landscape, mu)
     assert report.kind == "not critical"
     assert report.descent_order == 1

@@ -12,7 +12,7 @@ from saddle_analysis_spectra import RankOneAttention, euclidean_hessian, heads, 
 from landscapes import Neuron, NeuronLandscape
 from landscapes.mlp_attention import saddle_ensemble
 from particles import Ensemble, InvalidInput
-from saddle_analysis import HessianOperator, extreme_eigenpairs
+from saddle_analysis import Budget, HessianOperator, extreme_eigenpairs
 from saddle_analysis.spectra import MatrixOperator, SymmetricOperator, interaction_spectrum
 
 LANDSCAPES = {
@@ -143,7 +143,7 @@ def test_equal_particles_repeat_eigenvalues_exactly() -> None:
     )
     for value in np.linalg.eigvalsh(np.asarray(local)):
         assert np.sum(np.abs(values - value) < 1e-10) >= 5
-    pairs = extreme_eigenpairs(operator, 7, dense_below=0)
+    pairs = extreme_eigenpairs(operator, 7, budget=Budget(dense_below=0))
     np.testing.assert_allclose(pairs.values, values[:7], atol=1e-9)
 
 
