@@ -4,9 +4,9 @@ from . import internal as internal
 from ._ensemble import Ensemble as Ensemble
 from ._entropy import entropy as entropy
 from ._errors import InvalidInput as InvalidInput
+from ._mesh import particle_mesh as particle_mesh
 from ._placement import drawn_on as drawn_on
 from ._placement import gathered as gathered
-from ._placement import particle_mesh as particle_mesh
 from ._placement import placed as placed
 from ._starts import gaussian as gaussian
 from ._starts import restrict as restrict

@@ -13,7 +13,7 @@ from jax.sharding import Mesh
 from jaxtyping import Array, ArrayLike, Float, PyTree, Shaped
 
 from ._errors import InvalidInput
-from ._placement import split
+from ._mesh import split
 from ._streaming import equal_weights, stream_sum
 
 

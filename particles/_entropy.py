@@ -8,7 +8,7 @@ import numpy as np
 
 from ._ensemble import Ensemble
 from ._errors import InvalidInput
-from ._placement import to_host
+from ._mesh import to_host
 from ._transport import coordinates
 
 

@@ -14,7 +14,7 @@ from jaxtyping import PyTree
 
 from ._ensemble import Ensemble
 from ._errors import InvalidInput
-from ._placement import to_host
+from ._mesh import to_host
 from ._tree import leaf_names
 
 WEIGHTS = "weights"

@@ -17,7 +17,7 @@ from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, Float, PyTree
 
 from ._errors import InvalidInput
-from ._placement import AXIS
+from ._mesh import AXIS
 
 #: Bytes worked on at once when no chunk is given: they should stay in a CPU's last cache.
 CPU_BUDGET = 16 * 2**20

@@ -13,7 +13,7 @@ from jaxtyping import Array, Float, Int, Key
 
 from ._ensemble import Ensemble
 from ._errors import InvalidInput
-from ._placement import to_host
+from ._mesh import to_host
 from ._tree import leaf_names
 
 #: Particles up to which equal-weight couplings are found exactly: some seconds, 130 MB.

@@ -1,6 +1,6 @@
 """Plumbing that other packages need: streaming, host copies, names of leaves. May change."""
 
-from ._placement import to_host as to_host
+from ._mesh import to_host as to_host
 from ._streaming import chunk_for as chunk_for
 from ._streaming import equal_weights as equal_weights
 from ._streaming import stream_map as stream_map

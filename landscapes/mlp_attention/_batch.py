@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import NamedTuple
 
 import equinox as eqx
 import jax
@@ -11,9 +12,6 @@ from jax import lax
 from jaxtyping import Array, Float, Int, Key
 
 from ..networks import Activation, NeuronLandscape
-
-if TYPE_CHECKING:
-    from ._landscape import MLPAttentionLandscape
 
 
 class MLPAttentionBatch(NeuronLandscape):
@@ -26,7 +24,8 @@ class MLPAttentionBatch(NeuronLandscape):
     Args:
         x: inputs of the population.
         f: target features of the population.
-        population: the landscape that the prompts are drawn from.
+        ridge: of the population.
+        equilibrium: the population's `solve_fast`.
         shares: of the examples of each prompt, how large a part falls on each sample.
         queries: which sample each prompt asks about.
         tasks: the task vector v of each prompt.
@@ -35,7 +34,8 @@ class MLPAttentionBatch(NeuronLandscape):
 
     x: Float[Array, "samples inputs"]
     f: Float[Array, "samples outputs"]
-    population: MLPAttentionLandscape
+    ridge: Float[Array, ""]
+    equilibrium: Callable[[Array], Array]
     shares: Float[Array, "prompts samples"]
     queries: Int[Array, " prompts"]
     tasks: Float[Array, "prompts outputs"]
@@ -48,39 +48,46 @@ class MLPAttentionBatch(NeuronLandscape):
         """Half the mean squared error over the prompts."""
         fast = self.solve_fast(moments) if fast is None else fast
         labels = self.shares * (self.tasks @ self.f.T)
-        query = moments[self.queries] + jnp.sqrt(self.population.ridge) * self.noise
+        query = moments[self.queries] + jnp.sqrt(self.ridge) * self.noise
         predicted = jnp.sum((labels @ moments) @ fast * query, axis=1)
         wanted = jnp.sum(self.tasks * self.f[self.queries], axis=1)
         return 0.5 * jnp.mean((wanted - predicted) ** 2)
 
     def solve_fast(self, moments: Float[Array, "samples outputs"]) -> Array:
         """The equilibrium of the population, held fixed: by the envelope theorem no bias."""
-        return lax.stop_gradient(self.population.solve_fast(moments))
+        return lax.stop_gradient(self.equilibrium(moments))
+
+
+class Prompts(NamedTuple):
+    """What a batch draws; its fields are those of `MLPAttentionBatch`."""
+
+    shares: Float[Array, "prompts samples"]
+    queries: Int[Array, " prompts"]
+    tasks: Float[Array, "prompts outputs"]
+    noise: Float[Array, "prompts outputs"]
 
 
 def draw_prompts(
-    key: Key[Array, ""], landscape: MLPAttentionLandscape, size: int
-) -> MLPAttentionBatch:
+    key: Key[Array, ""],
+    f: Float[Array, "samples outputs"],
+    inverse_context: Float[Array, ""],
+    size: int,
+) -> Prompts:
     """Prompts with examples and queries drawn uniformly from the samples, tasks from N(0, I)."""
-    samples, outputs = landscape.f.shape
-    dtype = landscape.f.dtype
+    samples, outputs = f.shape
     key_rows, key_queries, key_tasks, key_noise = jax.random.split(key, 4)
-    finite = landscape.inverse_context > 0
-    length = jnp.where(finite, jnp.round(1 / landscape.inverse_context), 0).astype(int)
+    finite = inverse_context > 0
+    length = jnp.where(finite, jnp.round(1 / inverse_context), 0).astype(int)
 
     # The prompt length is a traced number, so examples are drawn in a loop and only counted.
     def example(i: Array, counts: Array) -> Array:
         rows = jax.random.randint(jax.random.fold_in(key_rows, i), (size,), 0, samples)
         return counts.at[jnp.arange(size), rows].add(1)
 
-    counts = lax.fori_loop(0, length, example, jnp.zeros((size, samples), dtype))
-    return MLPAttentionBatch(
-        x=landscape.x,
-        f=landscape.f,
-        population=landscape,
-        shares=jnp.where(finite, counts * landscape.inverse_context, 1 / samples),
+    counts = lax.fori_loop(0, length, example, jnp.zeros((size, samples), f.dtype))
+    return Prompts(
+        shares=jnp.where(finite, counts * inverse_context, 1 / samples),
         queries=jax.random.randint(key_queries, (size,), 0, samples),
-        tasks=jax.random.normal(key_tasks, (size, outputs), dtype),
-        noise=jax.random.normal(key_noise, (size, outputs), dtype),
-        activation=landscape.activation,
+        tasks=jax.random.normal(key_tasks, (size, outputs), f.dtype),
+        noise=jax.random.normal(key_noise, (size, outputs), f.dtype),
     )

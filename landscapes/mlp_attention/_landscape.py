@@ -153,7 +153,15 @@ class MLPAttentionLandscape(NeuronLandscape):
 
     def minibatch(self, key: Key[Array, ""], size: int) -> MLPAttentionBatch:
         """`size` fresh prompts of n examples and a query, drawn from the samples."""
-        return draw_prompts(key, self, size)
+        drawn = draw_prompts(key, self.f, self.inverse_context, size)
+        return MLPAttentionBatch(
+            x=self.x,
+            f=self.f,
+            ridge=self.ridge,
+            equilibrium=self.solve_fast,
+            activation=self.activation,
+            **drawn._asdict(),
+        )
 
     def concerns(self, ensemble: Ensemble) -> list[str]:
         """Warns, while ρ = 0, of too few neurons and of outputs indistinguishable from zero."""
