@@ -94,7 +94,7 @@ def references() -> Mapping[str, Reference]:
         >>> references()["SBC16"].authors
         ('Weijie Su', 'Stephen Boyd', 'Emmanuel J. Candès')
     """
-    text = resources.files(__package__).joinpath("references.toml").read_text("utf-8")
+    text = resources.files("meanfield.results").joinpath("references.toml").read_text("utf-8")
     entries = {
         key: Reference(key, tuple(entry.pop("authors")), **entry)
         for key, entry in tomllib.loads(text).items()
