@@ -19,9 +19,11 @@ class FlowState(eqx.Module):
             millions of small steps neither drift nor stall, in float32 either.
         step: accepted steps so far.
         ensemble: the particles.
+        momentum: their velocities, where these are part of the state; `None` in flows of first
+            order.
         fast: fast variables, or `None` in the two-timescale limit.
-        dissipated: ∫ (−dL/dt) dt so far, integrated by the same scheme as the particles, so that
-            L(t) + dissipated is constant up to the scheme's error (without projection or noise).
+        dissipated: ∫ (−dE/dt) dt so far, integrated by the same scheme as the particles, so that
+            E(t) + dissipated is constant up to the scheme's error (without projection or noise).
         dt: size of the next step.
         finite: false once no step could be taken, for a non-finite number or, with error control,
             because the step vanished; the state before that step is kept.
@@ -34,6 +36,7 @@ class FlowState(eqx.Module):
     time_error: Float[Array, ""]
     step: Int[Array, ""]
     ensemble: Ensemble
+    momentum: PyTree | None
     fast: PyTree | None
     dissipated: Float[Array, ""]
     dt: Float[Array, ""]
@@ -47,13 +50,15 @@ class Observation(NamedTuple):
 
     Args:
         loss: L(μ), or R(m, fast) off the limit.
+        energy: E, what the flow loses by dissipation: the loss, plus the kinetic energy
+            ½ ∫ ‖V‖² dμ where there is a momentum V.
         gradient_norm: ‖∇δL/δμ‖ in L²(μ).
-        dissipation_rate: −dL/dt as theory has it: the squared gradient norm, plus the fast
-            variables' share ‖∇_fast R‖²/ε and that of the weights. Noise is left out.
-        observables: what the landscape says of its moments.
+        dissipation_rate: −dE/dt as theory has it, without noise.
+        observables: what the landscape says of its moments, and the flow of itself.
     """
 
     loss: Float[Array, ""]
+    energy: Float[Array, ""]
     gradient_norm: Float[Array, ""]
     dissipation_rate: Float[Array, ""]
     observables: dict[str, Array]

@@ -1,0 +1,305 @@
+"""Flows that a Runge–Kutta scheme moves: the step, its clock and its refusals, written once."""
+
+from __future__ import annotations
+
+import abc
+import math
+from typing import Any, NamedTuple
+
+import diffrax
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jax.core import Tracer
+from jaxtyping import Array, Float, Key, PyTree
+
+from landscapes import Landscape
+from particles import Ensemble, InvalidInput
+from particles.internal import leaf_names, require_finite
+
+from ._base import AbstractFlow, Balance
+from ._jumps import Jump, remaining_balance
+from ._schemes import Scheme
+from ._state import FlowState, Observation
+
+ENERGY_SHARE = 0.1  # of the dissipated energy, that must at least have been lost
+
+
+class Moving(NamedTuple):
+    """What the scheme moves, or the velocity of it; `None` where a flow has no such part."""
+
+    particles: PyTree
+    momentum: PyTree | None
+    log_weights: Float[Array, " particles"] | None
+    fast: PyTree | None
+    dissipated: Float[Array, ""]
+
+
+class Rates(NamedTuple):
+    """What a flow finds at one point: moments, loss, gradient field, and the velocity."""
+
+    moments: PyTree
+    loss: Float[Array, ""]
+    gradient: PyTree
+    velocity: Moving
+
+
+class AbstractSchemeFlow(AbstractFlow):
+    """A flow that is an ordinary differential equation between its jumps.
+
+    Write `_rates` (the velocity of everything that moves), `_begin` (what moves at time zero) and
+    the options; start, step and observation follow.
+
+    Args:
+        scheme: takes the steps.
+        jumps: what happens after every step, in this order.
+    """
+
+    scheme: eqx.AbstractVar[Scheme]
+    jumps: eqx.AbstractVar[tuple[Jump, ...]]
+
+    @abc.abstractmethod
+    def _rates(self, landscape: Landscape, time: Array, ensemble: Ensemble, y: Moving) -> Rates:
+        """Loss and velocity on a landscape, which may be a batch's."""
+
+    @abc.abstractmethod
+    def _begin(
+        self, ensemble: Ensemble, fast: PyTree | None
+    ) -> tuple[Ensemble, PyTree | None, PyTree | None]:
+        """Ensemble, momentum and fast variables at time zero."""
+
+    @abc.abstractmethod
+    def _seen(self, key: Array | None) -> Landscape:
+        """The landscape that one step sees: the whole one, or a fresh batch of it."""
+
+    @property
+    @abc.abstractmethod
+    def _moves_weights(self) -> bool:
+        """Whether weights move with the particles."""
+
+    @abc.abstractmethod
+    def _numbers(self, state: FlowState) -> dict[str, Array]:
+        """What is recorded besides, by name."""
+
+    def start(
+        self,
+        ensemble: Ensemble,
+        dt: float | Array,
+        fast: PyTree | None = None,
+        key: Key[Array, ""] | None = None,
+    ) -> FlowState:
+        """The state at time zero.
+
+        Args:
+            ensemble: N particles.
+            dt: step size in flow time (the first one, for an adaptive scheme).
+            fast: start of the fast variables; by default their equilibrium.
+            key: random key, needed where steps are random.
+
+        Raises:
+            InvalidInput: non-finite particles, a step that is not positive, particles of another
+                landscape, `fast` given in the two-timescale limit, or a missing key.
+        """
+        dtype = _common_type(ensemble)
+        require_step(dt, dtype)
+        require_finite("ensemble", ensemble.particles)
+        self.landscape.require_fit(ensemble)
+        if self.random and key is None:
+            raise InvalidInput(
+                "key is missing; a flow with random jumps or batches draws random numbers: give it "
+                "jax.random.key(seed)."
+            )
+        ensemble, momentum, fast = self._begin(ensemble, fast)
+        zero, dt = jnp.zeros((), dtype), jnp.asarray(dt, dtype)
+        raw = jax.random.key_data(key) if self.random and key is not None else None
+        first = None if raw is None else jax.random.wrap_key_data(raw)
+        y = self._moving(ensemble, momentum, fast, zero)
+        return FlowState(
+            time=zero,
+            time_error=zero,
+            step=jnp.zeros((), jnp.int32),
+            ensemble=ensemble,
+            momentum=momentum,
+            fast=fast,
+            dissipated=zero,
+            dt=dt,
+            finite=jnp.asarray(True),
+            carried=self.scheme.start(self._field(ensemble, self._seen(first), zero), dt, y),
+            key=raw,
+        )
+
+    def step(self, state: FlowState, until: float | Array = math.inf) -> FlowState:
+        """One step of the scheme, not past time `until`; pure, for `jit` and `vmap`.
+
+        A step that would make anything non-finite is not taken: `finite` turns false instead, or
+        the next one is shorter where the error is controlled.
+        """
+        until = jnp.asarray(until, state.time.dtype)
+        remaining = until - state.time
+        dt = jnp.minimum(state.dt, remaining) if self.controlled else state.dt
+        key = None
+        if state.key is not None:
+            key = jax.random.fold_in(jax.random.wrap_key_data(state.key), state.step)
+        y = self._moving(state.ensemble, state.momentum, state.fast, state.dissipated)
+        field = self._field(state.ensemble, self._seen(key), state.time)
+        jumped = jnp.asarray(bool(self.jumps) or self.random)
+        new, keep, next_dt, carried = self.scheme.step(field, dt, y, state.carried, jumped)
+        time, time_error = _add_exactly(state.time, state.time_error, dt)
+        if self.controlled:
+            finite = keep | (next_dt > 4 * jnp.finfo(next_dt.dtype).eps * state.time)
+            # A step cut short ends on the spot, and must not shorten the next one.
+            cut = remaining < state.dt
+            time, time_error = jnp.where(cut, until, time), jnp.where(cut, 0, time_error)
+            next_dt = jnp.where(keep & cut, jnp.maximum(next_dt, state.dt), next_dt)
+        else:
+            finite = _sound(new)
+        taken = FlowState(
+            time=time,
+            time_error=time_error,
+            step=state.step + 1,
+            ensemble=self._jump(key, dt, _pushed(state.ensemble, new)),
+            momentum=new.momentum,
+            fast=new.fast,
+            dissipated=new.dissipated,
+            dt=next_dt,
+            finite=finite,
+            carried=carried,
+            key=state.key,
+        )
+        refused = eqx.tree_at(
+            lambda s: (s.dt, s.finite, s.carried),
+            state,
+            (jnp.where(finite, next_dt, state.dt), finite, carried),
+            is_leaf=lambda leaf: leaf is None,
+        )
+        return jax.tree.map(lambda new, old: jnp.where(keep & finite, new, old), taken, refused)
+
+    def observe(self, state: FlowState) -> Observation:
+        """Loss, energy, gradient norm, dissipation rate and observables of a state."""
+        y = self._moving(state.ensemble, state.momentum, state.fast, state.dissipated)
+        seen = self._rates(self.landscape, state.time, state.ensemble, y)
+        energy = seen.loss
+        if state.momentum is not None:
+            energy = energy + 0.5 * state.ensemble.inner(state.momentum, state.momentum)
+        return Observation(
+            loss=seen.loss,
+            energy=energy,
+            gradient_norm=state.ensemble.norm(seen.gradient),
+            dissipation_rate=seen.velocity.dissipated,
+            observables={**self.landscape.observables(seen.moments), **self._numbers(state)},
+        )
+
+    @property
+    def controlled(self) -> bool:
+        """Whether the step size follows the scheme's error estimate."""
+        return self.scheme.adaptive
+
+    def _jump(self, key: Array | None, dt: Array, ensemble: Ensemble) -> Ensemble:
+        for index, jump in enumerate(self.jumps):  # stream 0 draws the batch
+            own = None if key is None else jax.random.fold_in(key, index + 1)
+            ensemble = jump(own, dt, ensemble)
+        return ensemble
+
+    def _field(self, ensemble: Ensemble, landscape: Landscape, now: Array) -> diffrax.ODETerm:
+        """The velocity on a landscape, as a function of the time since `now`."""
+
+        def velocity(time: Any, y: Moving, args: None) -> Moving:
+            rates = self._rates(landscape, now + time, _pushed(ensemble, y), y).velocity
+            return rates._replace(dissipated=rates.dissipated.astype(y.dissipated.dtype))
+
+        return diffrax.ODETerm(velocity)
+
+    def _moving(
+        self, ensemble: Ensemble, momentum: PyTree | None, fast: PyTree | None, dissipated: Array
+    ) -> Moving:
+        log_weights = jnp.log(ensemble.probabilities) if self._moves_weights else None
+        return Moving(ensemble.particles, momentum, log_weights, fast, dissipated)
+
+    def _balance_of(self, balance: Balance) -> Balance | None:
+        """A balance with the errors of the scheme, and what the jumps leave of it."""
+        own = 0.0 if self.scheme.rtol is None else float(self.scheme.rtol)
+        return remaining_balance(balance._replace(rtol=max(own, balance.rtol)), self.jumps)
+
+    def _description(self, options: dict[str, str | int | float | None]) -> dict[str, Any]:
+        """Scheme, options that are given, and jumps."""
+        found: dict[str, Any] = {
+            "flow": type(self).__name__,
+            "scheme": type(self.scheme.solver).__name__,
+            "adaptive": int(self.controlled),
+        }
+        found |= {name: value for name, value in options.items() if value is not None}
+        for jump in self.jumps:
+            found |= jump.describe()
+        return found
+
+
+def checked_jumps(jumps: tuple[Jump, ...], scheme: Scheme) -> tuple[Jump, ...]:
+    """Jumps that fit the scheme.
+
+    Raises:
+        InvalidInput: not a tuple of jumps, or noise with a controlled step.
+    """
+    jumps = tuple(jumps) if isinstance(jumps, (tuple, list)) else (jumps,)
+    for jump in jumps:
+        if not isinstance(jump, Jump):
+            raise InvalidInput(
+                f"jumps holds a {type(jump).__name__}; it takes a tuple of jumps, such as "
+                "(Diffusion(0.1),), and a function of the ensemble as Projection(fn)."
+            )
+        if jump.fixed_step:
+            require_fixed_step(scheme, type(jump).__name__)
+    return jumps
+
+
+def require_fixed_step(scheme: Scheme, what: str) -> None:
+    """Refuse a controlled step where an error estimate would take noise for error."""
+    if scheme.adaptive:
+        raise InvalidInput(
+            f"scheme is adaptive, whose error estimate takes noise for error; with {what} choose a "
+            "fixed step, such as 'euler'."
+        )
+
+
+def require_step(dt: float | Array, dtype: Any = float) -> None:
+    """Refuse a step that is not positive and finite, also as a number of the particles' type."""
+    if isinstance(dt, Tracer):
+        return
+    if not (dt > 0 and math.isfinite(dt)):
+        raise InvalidInput(f"dt is {dt}; the step must be positive and finite.")
+    if not (0 < float(jnp.asarray(dt, dtype)) < math.inf):
+        raise InvalidInput(f"dt is {dt}, which {jnp.dtype(dtype)} does not resolve; change it.")
+
+
+def _sound(new: Moving) -> Array:
+    """Whether a step has met only finite numbers.
+
+    Every stage's ‖velocity‖² enters the dissipated energy: one number tells for all. A momentum is
+    looked at itself, since the force of the last stage enters nothing else.
+    """
+    finite = jnp.isfinite(new.dissipated)
+    for leaf in jax.tree.leaves(new.momentum):
+        finite = finite & jnp.all(jnp.isfinite(leaf))
+    return finite
+
+
+def _pushed(ensemble: Ensemble, y: Moving) -> Ensemble:
+    moved = ensemble.with_particles(y.particles)
+    return moved if y.log_weights is None else moved.with_weights(jax.nn.softmax(y.log_weights))
+
+
+def _common_type(ensemble: Ensemble) -> jnp.dtype:
+    """The floating type of the particles."""
+    names, leaves = leaf_names(ensemble.particles), jax.tree.leaves(ensemble.particles)
+    types = {name: str(leaf.dtype) for name, leaf in zip(names, leaves, strict=True)}
+    if len(set(types.values())) > 1 or not jnp.issubdtype(leaves[0].dtype, jnp.floating):
+        raise InvalidInput(
+            f"ensemble holds particles of types {types}; a flow needs one floating-point type."
+        )
+    return leaves[0].dtype
+
+
+def _add_exactly(total: Array, error: Array, term: Array) -> tuple[Array, Array]:
+    """One step of a compensated (Kahan) sum: the new total, and what rounding has added to it."""
+    corrected = term - error
+    new = total + corrected
+    return new, (new - total) - corrected
