@@ -8,7 +8,7 @@ configuration file gives the defaults.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -150,7 +150,7 @@ def _source(cls: type, words: Sequence[str]) -> Path | None:
     if named is not None:
         return named
     folder = _values_of(words, "--resume")
-    if folder is None and "source" in _fields(getattr(cls, "own", cls)):
+    if folder is None and "source" in _fields(cls):
         folder = next((w for w in _positionals(words) if Path(w).is_dir()), None)
     config = None if folder is None else Path(folder) / "config.toml"
     return config if config is not None and config.exists() else None
@@ -178,12 +178,3 @@ def _description(cls: type) -> str:
     if "problem" in _fields(cls):
         said.append("--data FILE: short for --problem.data.")
     return " ".join(said)
-
-
-def kinds_of(command: Any) -> Mapping[str, str]:
-    """The kinds of a command's problem, start and flow."""
-    return {
-        name: registry.name_of(getattr(command, name))
-        for name, registry in REGISTRIES.items()
-        if hasattr(command, name)
-    }

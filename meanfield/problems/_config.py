@@ -122,7 +122,7 @@ def from_table(
         InvalidInput: an unknown key or kind, or a value of the wrong type.
     """
     default = cls() if default is None else default
-    known = {f.name for f in dataclasses.fields(Config)} | COMMANDS | {"command"}
+    known = {f.name for f in dataclasses.fields(Config)} | COMMANDS | PASSED_OVER
     unknown = [key for key in table if key not in known]
     if unknown:
         raise InvalidInput(
@@ -139,11 +139,14 @@ def from_table(
             changed[name] = _updated(getattr(default, name), own, f"{cls.command}.")
         elif dataclasses.is_dataclass(hint):
             changed[name] = _updated(getattr(default, name), table.get(name, {}), f"{name}.")
-        elif name in table:
+        elif name in table and name not in PASSED_OVER:
             plain[name] = table[name]
     changed |= _given(cls, plain)
     return dataclasses.replace(default, **changed)
 
+
+#: What a configuration says of itself: whose it is, and which ensembles were looked at.
+PASSED_OVER = {"command", "source", "other"}
 
 #: Names of commands, whose own options stand in tables of these names.
 COMMANDS = {"demo", "simulate", "escape", "converge", "spectrum", "diagnose", "reproduce"}
@@ -239,4 +242,4 @@ def to_table(config: Any, command: str) -> dict[str, Any]:
 
 
 #: Options of commands that say how to show and where to write, not what to compute.
-UNWRITTEN = {"out", "json", "quiet", "trust"}
+UNWRITTEN = {"out", "json", "quiet", "trust", "config", "resume", "distributed"}

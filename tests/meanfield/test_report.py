@@ -2,7 +2,6 @@
 
 import json
 import re
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +9,10 @@ import pytest
 import xarray
 from matplotlib.image import imread
 
-from meanfield import Claim, load_config
-from meanfield.problems import Config
-from meanfield.reports import Report, claims_table
+from meanfield import Claim, Config, Result
+from meanfield.problems import load_config
+from meanfield.reports import Report
+from meanfield.results import Figure, claims_table
 from particles import InvalidInput
 
 HOLDS = Claim.equal("rate is |λ_min|", "KS24; theory 2", 9.7, 9.71, relative=0.03)
@@ -26,64 +26,86 @@ def cells(row: str) -> list[str]:
 
 @pytest.fixture
 def report(tmp_path: Path) -> Report:
-    return Report(tmp_path / "new" / "run", "A title", Config(seed=5))
+    return Report(tmp_path / "new" / "run", "A title", "simulate", Config(seed=5))
 
 
 def test_the_folder_is_made_and_holds_the_configuration(report: Report) -> None:
     assert load_config(report.out / "config.toml") == Config(seed=5)
+    assert (report.out / "config.toml").read_text().startswith('command = "simulate"\n')
 
 
-def test_options_with_paths_and_without_values_are_written(tmp_path: Path) -> None:
-    @dataclass(frozen=True)
-    class Options:
-        out: Path | None = None
-        data: Path | None = Path("d.npz")
+def test_a_folder_belongs_to_one_command(report: Report) -> None:
+    before = (report.out / "config.toml").read_bytes()
+    with pytest.raises(InvalidInput, match="holds the results of `meanfield simulate`; choose"):
+        Report(report.out, "Another", "spectrum", Config())
+    assert (report.out / "config.toml").read_bytes() == before
+    Report(report.out, "Again", "simulate", Config(seed=6))
+    assert load_config(report.out / "config.toml").seed == 6
 
-    Report(tmp_path, "A title", Options())
-    assert (tmp_path / "config.toml").read_text() == 'data = "d.npz"\n'
+
+def test_a_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "config.toml").write_text("colour = 3\n")
+    with pytest.raises(InvalidInput, match="holds the results of `meanfield another program`"):
+        Report(tmp_path, "A title", "simulate", Config())
 
 
-def test_claims_are_on_disk_as_soon_as_they_are_made(report: Report) -> None:
-    for made in (1, 2):
-        report.claim((HOLDS, FAILS)[made - 1])
+def test_the_current_folder_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for out in (Path(), Path(), tmp_path):
+        with pytest.raises(InvalidInput, match="the current folder; name a folder of its own"):
+            Report(out, "A title", "simulate", Config())
+    assert not list(tmp_path.iterdir())
+
+
+def test_claims_are_on_disk_as_soon_as_they_are_added(report: Report) -> None:
+    for made, claim in enumerate((HOLDS, FAILS), 1):
+        result = Result("A part")
+        result.claim(claim)
+        report.add(result)
         stored = json.loads((report.out / "claims.json").read_text("utf-8"))
         assert len(stored) == made
     assert stored == [HOLDS.to_dict(), FAILS.to_dict()]
     assert stored[1]["measured"] == "nan"
 
 
-def test_figures_have_one_panel_per_function(report: Report) -> None:
+def test_figures_have_one_panel_per_function(tmp_path: Path) -> None:
     axes = []
-    report.figure("one", "First.", axes.append)
-    report.figure("two", "Second.", axes.append, axes.append)
+    one = Figure("one", "First.", (axes.append,)).save(tmp_path)
+    two = Figure("two", "Second.", (axes.append, axes.append)).save(tmp_path)
     assert len(axes) == 3
     assert axes[1].figure is axes[2].figure
     assert axes[0].figure is not axes[1].figure
-    one, two = (imread(report.out / f"{name}.png") for name in ("one", "two"))
-    assert two.shape[:2] == (one.shape[0], 2 * one.shape[1])
+    small, large = imread(one), imread(two)
+    assert large.shape[:2] == (small.shape[0], 2 * small.shape[1])
 
 
-def test_the_trajectory_reloads_without_loss(report: Report) -> None:
+def test_the_data_reloads_without_loss(report: Report) -> None:
     time = np.array([0.0, 0.1])
     dataset = xarray.Dataset(
         {"loss": ("time", np.array([1.0, 1 / 3]), {"units": "μ"})}, {"time": time}, {"why": "λ"}
     )
-    report.trajectory(dataset)
+    result = Result("A part")
+    result.trajectory(dataset)
+    report.add(result)
     with xarray.open_dataset(report.out / "trajectory.nc", engine="h5netcdf") as stored:
         xarray.testing.assert_identical(stored.load(), dataset)
 
 
 def test_the_page(report: Report) -> None:
-    report.claim(HOLDS, FAILS)
-    report.text("Some words.")
-    report.figure("loss", "What it shows.", lambda ax: ax.plot([0, 1]))
+    result = Result("A part")
+    result.claim(HOLDS, FAILS)
+    result.text("Some words.")
+    result.figure("loss", "What it shows.", lambda ax: ax.plot([0, 1]))
+    report.add(result)
     report.finish()
     page = (report.out / "report.md").read_text("utf-8")
     assert page.startswith("# A title\n\n1 of 2 claims hold.\n\n| claim |")
     for image in re.findall(r"!\[.*?\]\((.*?)\)", page):
         assert (report.out / image).is_file()
-    assert page.index("Some words.") < page.index("(loss.png)") < page.index("- jax: ")
+    assert page.index("## A part") < page.index("Some words.") < page.index("(loss.png)")
+    assert page.index("(loss.png)") < page.index("- jax: ") < page.index("## References")
     assert "float64: 1" in page
+    assert "arXiv:2402.01258" in page[page.index("## References") :]
 
 
 def test_bars_do_not_break_the_table() -> None:
@@ -97,10 +119,12 @@ def test_bars_do_not_break_the_table() -> None:
 
 
 def test_the_machine_readable_result(report: Report) -> None:
-    report.claim(FAILS)
-    report.summary["features"] = [{"half_learned_at": None, "final_fraction": np.nan}]
-    result = json.loads(json.dumps(report.result("simulate", extra=1), allow_nan=False))
-    assert result == {
+    result = Result("A title")
+    result.claim(FAILS)
+    result.summary["features"] = [{"half_learned_at": None, "final_fraction": np.nan}]
+    report.add(result)
+    found = json.loads(json.dumps(report.to_dict(extra=1), allow_nan=False))
+    assert found == {
         "command": "simulate",
         "out": str(report.out),
         "claims": [FAILS.to_dict()],
@@ -113,4 +137,4 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     for out in (tmp_path / "file", tmp_path / "file" / "below"):
         with pytest.raises(InvalidInput, match=r"out is .*file.*, which cannot be written \("):
-            Report(out, "A title", Config())
+            Report(out, "A title", "simulate", Config())

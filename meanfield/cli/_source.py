@@ -1,0 +1,132 @@
+"""An ensemble to look at: that of a run's folder, that of a file, or a start."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple
+
+import numpy as np
+import tyro
+
+from particles import Ensemble, InvalidInput, load_ensemble
+
+from ..problems import (
+    Attention,
+    Count,
+    DefaultStart,
+    Problem,
+    Seed,
+    build_problem,
+    draw_start,
+)
+from ..runs import snapshots
+from ._common import Common, File
+
+
+class Source(NamedTuple):
+    """An ensemble on a problem's landscape, and what led there.
+
+    Args:
+        problem: the run's, or the configured one.
+        ensemble: on its landscape.
+        history: flow times and ensembles of the run; empty if unknown.
+    """
+
+    problem: Problem
+    ensemble: Ensemble
+    history: tuple[np.ndarray, list[Ensemble]]
+
+
+@dataclass(frozen=True)
+class FromSource(Common):
+    """Options of the commands that look at an ensemble."""
+
+    source: Annotated[
+        Path | None,
+        tyro.conf.Positional,
+        tyro.conf.arg(metavar="[RUN_OR_NPZ]", help_behavior_hint=""),
+    ] = None
+    """Folder of a run, or an .npz of named arrays, trained anywhere; else the configured start."""
+    config: File = None
+    """A configuration, in place of the run's."""
+    trust: bool = False
+    """Run code of its own that the configuration of a run's folder names."""
+    seed: Seed = 0
+    """Of every random draw."""
+    particles: Count = 1024
+    """Number N of particles of a start."""
+    problem: Any = field(default_factory=Attention)
+    start: Any = field(default_factory=DefaultStart)
+
+    @classmethod
+    def from_words(cls, words: Sequence[str]) -> FromSource:
+        """A command from its words.
+
+        Raises:
+            InvalidInput: an .npz without anything that says on which landscape.
+        """
+        from ._parse import parse
+
+        command = parse(cls, words)
+        told = any(w.startswith(("--problem", "--config", "--data")) for w in words)
+        source = command.source
+        if source is not None and not source.exists():
+            raise InvalidInput(f"source is {source}; there is no such file or folder.")
+        if source is not None and source.is_file() and not told:
+            raise InvalidInput(
+                f"source {source} is an ensemble without its landscape; add --config CONFIG.toml, "
+                "--problem KIND or --data FILE.npz, or name the folder of a run."
+            )
+        if source is not None and source.is_dir() and not told:
+            require_run(source)
+        return command
+
+    def load(self) -> Source:
+        """The ensemble and its problem.
+
+        Raises:
+            InvalidInput: an ensemble of another landscape, or a file that cannot be used.
+        """
+        problem = build_problem(self.problem, self.seed)
+        path = self.source
+        if path is None:
+            start = draw_start(self.start, problem, self.seed, self.particles)
+            return Source(problem, start, (np.zeros(0), []))
+        file = path / "ensemble.npz" if path.is_dir() else path
+        ensemble = load_ensemble(file, like=problem.landscape.particle)
+        return Source(problem, ensemble, history(path, problem))
+
+
+def require_run(folder: Path) -> None:
+    """Refuse a folder without a run.
+
+    Raises:
+        InvalidInput: names what is missing.
+    """
+    for name in ("config.toml", "ensemble.npz"):
+        if not (folder / name).exists():
+            raise InvalidInput(f"source is {folder}, which holds no run: no {name}.")
+
+
+def history(path: Path, problem: Problem) -> tuple[np.ndarray, list[Ensemble]]:
+    """Times and ensembles of a run's snapshots; empty for an `.npz`, or a run without them.
+
+    Raises:
+        InvalidInput: a trajectory that cannot be read.
+    """
+    import xarray
+
+    file = path / "trajectory.nc"
+    if not path.is_dir() or not file.exists():
+        return np.zeros(0), []
+    try:
+        with xarray.open_dataset(file, engine="h5netcdf") as trajectory:
+            if "snapshot_time" not in trajectory.dims:
+                return np.zeros(0), []
+            return snapshots(trajectory, problem.landscape.particle)
+    except (OSError, KeyError, ValueError) as error:
+        raise InvalidInput(
+            f"{file} cannot be read ({error}); it is damaged or no trajectory of this library."
+        ) from error
