@@ -4,100 +4,153 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from landscapes.softmax_attention import (
     feature_probabilities,
     query_floor,
-    query_hessian,
     softmax_attention_landscape,
     softmax_head_start,
     starting_velocity,
 )
-from particles import Ensemble
-from saddle_analysis import HessianOperator
 
 from .. import plots
-from ..reports import exponent_claims
 from ..flows import GradientFlow
-from ..reports import Report
-from ..results import Claim
-from ..runs import at, log_spaced, simulate
-from ..studies import convergence_study, imbalance_study
+from ..reports import exponent_claims
+from ..results import Claim, Result
+from ..studies import (
+    SoftmaxImbalance,
+    convergence_study,
+    softmax_imbalance_study,
+)
+from ._base import Reproduction, require_at_least
 from ._hcl23 import (
+    ATTENTION,
+    CONVERGED,
+    DOMINANT,
     SOURCE,
     TOKENS,
-    attention_maps,
+    attention_panels,
     descend,
     learning_rate,
-    look,
     near_zero,
+    phase_names,
+    plateau,
     sampled,
     stages,
 )
+from ._hcl23_curvature import run_curvature
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
+    import xarray
 
-    from ..cli import Reproduce
-
-DOMINANT = 0.5
 SHARES = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
 PHASES = ["turning away", "turning point", "growth", "convergence"]
-CONVERGED = 0.1  # of its initial loss, where the dominant query's plateau is taken
 HEADS = 8
 FEW = 6  # features where many heads are studied
+TITLES = (
+    "Training on sampled prompts",
+    "Convergence against the imbalance",
+    "Curvature at the start and on the plateau",
+    "Several heads",
+    "Many heads",
+)
 
 
-def reproduce_hcl23_imbalanced(options: Reproduce, report: Report) -> None:
+@dataclass(frozen=True)
+class HCL23ImbalancedOptions:
+    """Options of the reproduction of HCL23 with one dominant feature."""
+
+    seed: int = 0
+    """Of every random draw."""
+    features: int = 20
+    """Number K of features."""
+    samples: int = 512
+    """Number of sampled prompts."""
+
+    def __post_init__(self) -> None:
+        require_at_least(self, features=4, samples=1)  # below, there are fewer phases
+
+
+def parts(options: HCL23ImbalancedOptions, progress: bool = False) -> Iterator[Result]:
     """One feature makes up half of the tokens."""
-    options.say("hcl23-imbalanced 1/4: training on sampled prompts")
-    training(options, report)
-    options.say("hcl23-imbalanced 2/4: convergence against the imbalance")
-    imbalance(options, report)
-    options.say("hcl23-imbalanced 3/4: criticality of the start and of the plateau")
-    criticality(options, report)
-    options.say("hcl23-imbalanced 4/4: several heads")
-    several_heads(options, report)
-    many_heads(options, report)
+    seed, features = options.seed, options.features
+    yield training(seed, features, options.samples, progress=progress)
+    yield imbalance(features, progress=progress)
+    yield run_curvature(features, progress=progress)
+    yield several_heads(seed, features, progress=progress)
+    yield many_heads(seed, progress=progress)
 
 
-def training(options: Reproduce, report: Report) -> None:
+def training(seed: int, features: int, samples: int, *, progress: bool = False) -> Result:
     """Gradient descent from Q = 0: the dominant query first, the others through four phases."""
-    size = options.features
-    probabilities = feature_probabilities(size, DOMINANT)
-    landscape = sampled(options, probabilities)
-    run = descend(options, landscape, horizon=60.0 * size**2)
+    probabilities = feature_probabilities(features, DOMINANT)
+    landscape = sampled(seed, probabilities, samples)
+    run = descend(landscape, 60.0 * features**2, progress=progress)
     trajectory = run.trajectory
-    report.trajectory(trajectory)
+    dominant, query, *_ = stages(trajectory)
+    t = trajectory["time"].values
+    floor = float(query_floor(probabilities, TOKENS)[1])
+    lacking = float((1 - probabilities[1]) ** TOKENS)
+    result = Result(TITLES[0])
+    result.trajectory(trajectory)
+    result.claim(*_training_claims(trajectory, probabilities))
+    result.text(
+        f"Dominant {dominant}. Under-represented {query}. {learning_rate(run)} A share "
+        f"{lacking:.2g} of prompts lacks the feature that an under-represented query asks for; "
+        f"they leave a loss between {lacking / 2:.2g} and {lacking:.2g}, {floor:.2g} if attention "
+        "is shared as at the start."
+    )
+    result.figure(
+        "training",
+        f"One dominant feature: p₁ = {DOMINANT}, K = {features}, {TOKENS} tokens, {samples} "
+        "prompts.",
+        functools.partial(
+            plots.plot_query_losses,
+            trajectory=trajectory,
+            stages=query,
+            theory={"floor of an under-represented query": floor},
+        ),
+        functools.partial(plots.plot_logits, trajectory=trajectory, stages=query),
+    )
+    times = [0.0, t[plateau(trajectory)], *query.boundaries[1:], t[-1]]
+    result.figure("attention", ATTENTION, *attention_panels(trajectory, times), width=4.4)
+    return result
+
+
+def _training_claims(trajectory: xarray.Dataset, probabilities: np.ndarray) -> list[Claim]:
+    """Order, phases, the first steps, and the plateau."""
     dominant, *others = stages(trajectory)
-    t, losses = trajectory["time"].values, trajectory["query_loss"].values
+    losses = trajectory["query_loss"].values
     velocity = starting_velocity(probabilities, TOKENS)
     early = -trajectory["B"].values[1, 1:, 0].mean() / trajectory["A"].values[1, 1:].mean()
-    plateau = int(np.argmax(losses[:, 0] < CONVERGED * losses[0, 0]))
-    report.claim(
+    return [
         Claim.below(
-            "the dominant query converges before every other: its time against their earliest",
+            "the dominant query converges before every other: its time over their earliest",
             SOURCE,
-            bound=min(query.converges for query in others),
-            measured=dominant.converges,
+            bound=1.0,
+            measured=dominant.converges / min(query.converges for query in others),
         ),
-        Claim.equal(
-            "phases of the dominant query: growth and convergence", SOURCE, 2, len(dominant.stages)
+        Claim.true(
+            "the dominant query goes through growth and convergence only",
+            SOURCE,
+            phase_names(dominant) == PHASES[2:],
+            detail=", ".join(phase_names(dominant)),
         ),
         Claim.equal(
             "under-represented queries that go through all four phases, in order",
             SOURCE,
-            size - 1,
-            sum([s.name for s in query.stages] == PHASES for query in others),
+            len(others),
+            sum(phase_names(query) == PHASES for query in others),
         ),
         Claim.equal(
             "phase I: B_k1 falls faster than A_k grows, by the factor",
-            "HCL23; theory 6 (multinomial moments)",
+            SOURCE,
             -velocity[1, 0] / velocity[1, 1],
             early,
             relative=0.1,
@@ -107,43 +160,36 @@ def training(options: Reproduce, report: Report) -> None:
             f"{CONVERGED:.0%}",
             SOURCE,
             bound=0.15,
-            measured=float(1 - (losses[plateau, 1:] / losses[0, 1:]).min()),
+            measured=float(1 - (losses[plateau(trajectory), 1:] / losses[0, 1:]).min()),
         ),
         near_zero(trajectory, bound=0.02),
-    )
-    query = others[0]
-    floor = float(query_floor(probabilities, TOKENS)[1])
-    lacking = float((1 - probabilities[1]) ** TOKENS)
-    report.text(
-        f"Dominant {dominant}. Under-represented {query}. {learning_rate(run)} A share "
-        f"{lacking:.2g} of prompts lacks the feature that an under-represented query asks for; "
-        f"they leave a loss between {lacking / 2:.2g} and {lacking:.2g}, {floor:.2g} if attention "
-        "is shared as at the start."
-    )
-    report.figure(
-        "training",
-        f"One dominant feature: p₁ = {DOMINANT}, K = {size}, {TOKENS} tokens, "
-        f"{landscape.counts.shape[0]} prompts.",
-        functools.partial(
-            plots.plot_query_losses,
-            trajectory=trajectory,
-            stages=query,
-            theory={"floor of an under-represented query": floor},
-        ),
-        functools.partial(plots.plot_logits, trajectory=trajectory, stages=query),
-    )
-    attention_maps(report, trajectory, [0.0, t[plateau], *query.boundaries[1:], t[-1]])
+    ]
 
 
-def imbalance(options: Reproduce, report: Report) -> None:
+def imbalance(features: int, *, progress: bool = False) -> Result:
     """Convergence times against p₁ in the large-prompt limit."""
-    size = options.features
-    study = imbalance_study(size, SHARES, progress=options.talks)
-    predicted = 0
-    for share in SHARES:
-        velocity = starting_velocity(feature_probabilities(size, share))
-        predicted += bool(-velocity[1, 0] > velocity[1, 1])
-    report.claim(
+    study = softmax_imbalance_study(features, SHARES, progress=progress)
+    result = Result(TITLES[1])
+    result.claim(*_imbalance_claims(study))
+    result.text(
+        f"Under-represented convergence time against p_k: {study.law}. With all attention turned "
+        "away from the dominant token a query's own share is 1/(K − 1) and A_k grows at "
+        "p_k/(K − 1); with none turned away it is p_k and A_k grows at p_k²."
+    )
+    result.figure(
+        "imbalance",
+        "The dominant query is fast throughout; the others slow down as they become rare.",
+        functools.partial(plots.plot_softmax_imbalance, study=study),
+    )
+    return result
+
+
+def _imbalance_claims(study: SoftmaxImbalance) -> list[Claim]:
+    velocities = [
+        starting_velocity(feature_probabilities(study.features, float(share)))
+        for share in study.dominant
+    ]
+    return [
         Claim.below(
             "dominant over under-represented convergence time, largest over p₁",
             SOURCE,
@@ -153,142 +199,77 @@ def imbalance(options: Reproduce, report: Report) -> None:
         Claim.equal(
             "imbalances with four phases: those where p₁(p₁ + p_k − Σp²) > p_k(1 − 2p_k + Σp²)",
             "theory 6",
-            predicted,
-            int(np.sum(study.phases == 4)),
+            sum(bool(-velocity[1, 0] > velocity[1, 1]) for velocity in velocities),
+            int(np.sum(study.phases == len(PHASES))),
         ),
-        Claim.below(
-            "under-represented time rises as p_k^b with b below −1 (no attention to turn away)",
+        Claim.within(
+            "exponent of the under-represented time in p_k, between no attention turned away (−2) "
+            "and all of it (−1)",
             "theory 6",
-            bound=-1.0,
+            low=-2.0,
+            high=-1.0,
             measured=study.law.exponent,
         ),
-        Claim.below(
-            "and b above −2 (no attention turned away): −b",
-            "theory 6",
-            bound=2.0,
-            measured=-study.law.exponent,
-        ),
-    )
-    report.text(
-        f"Under-represented convergence time against p_k: {study.law}. With all attention turned "
-        "away from the dominant token a query's own share is 1/(K − 1) and A_k grows at "
-        "p_k/(K − 1); with none turned away it is p_k and A_k grows at p_k²."
-    )
-    report.figure(
-        "imbalance",
-        "The dominant query is fast throughout; the others slow down as they become rare.",
-        lambda ax: plots.plot_imbalance_study(ax, study),
-    )
+    ]
 
 
-def criticality(options: Reproduce, report: Report) -> None:
-    """Slow is not critical: gradient and curvature at the start and between the convergences."""
-    size = options.features
-    probabilities = feature_probabilities(size, DOMINANT)
-    landscape = softmax_attention_landscape(probabilities)
-    start = softmax_head_start(jax.random.key(0), landscape)
-    flow = GradientFlow(landscape, scheme="adaptive")
-    horizon = 60.0 * size**2
-    first = simulate(flow, start, horizon=horizon, dt=0.1, record=log_spaced(1.0, 80)).trajectory
-    t, losses = first["time"].values, first["query_loss"].values
-    plateau = float(t[np.argmax(losses[:, 0] < CONVERGED * losses[0, 0])])
-    times = {"start": 0.0, "plateau": plateau, "end of phase I": stages(first)[1].boundaries[0]}
-    again = simulate(flow, start, horizon=horizon, dt=0.1, snapshots=at(*times.values())).trajectory
-    panels, norms = [], []
-    for name, time in times.items():
-        head = Ensemble(jnp.asarray(again["particles"].sel(snapshot_time=time, method="nearest")))
-        found = look(landscape, head)
-        values = np.linalg.eigvalsh(HessianOperator(landscape, head).dense())
-        attention = np.asarray(landscape.moments(head).attention[:, 0])
-        blocks = [p * query_hessian(attention[k], k) for k, p in enumerate(probabilities)]
-        predicted = np.sort(np.concatenate([np.linalg.eigvalsh(block) for block in blocks]))
-        index = int(np.sum(predicted < -found.curvature_tolerance))
-        report.claim(
-            Claim.equal(
-                f"negative curvatures, {name}",
-                "theory 6 (closed form)",
-                index,
-                int(np.sum(values < -found.curvature_tolerance)),
-            ),
-            Claim.equal(
-                f"curvatures, {name}: largest deviation from the closed form, relative to ‖H‖",
-                "theory 6",
-                0.0,
-                float(np.abs(values - predicted).max() / np.abs(values).max()),
-                absolute=1e-9,
-            ),
-        )
-        report.text(f"{name.capitalize()}, t = {time:.4g}: {found.sentence}")
-        norms.append(found.gradient_norm)
-        panels.append(
-            functools.partial(
-                _spectrum, values=values, index=index, name=name, cut=found.curvature_tolerance
-            )
-        )
-    report.claim(
-        Claim.below(
-            "the plateau is slower than the start: gradient norms",
-            SOURCE,
-            bound=norms[0],
-            measured=norms[1],
-        )
-    )
-    report.text(
-        "None of them is critical. While the dominant token holds most of a query's attention, "
-        "sharpening on its own feature and every exchange between the other tokens curve down; "
-        "after phase I only the first does, once for each under-represented query."
-    )
-    report.figure("spectrum", "Curvatures of one head, large-prompt limit.", *panels, width=5.0)
-
-
-def _spectrum(ax: Axes, values: np.ndarray, index: int, name: str, cut: float) -> None:
-    plots.plot_spectrum(ax, values, threshold=cut, index=index)
-    ax.set_title(f"Wasserstein Hessian, {name}")
-
-
-def several_heads(options: Reproduce, report: Report) -> None:
+def several_heads(seed: int, features: int, *, progress: bool = False) -> Result:
     """I.i.d. heads whose attention is averaged converge in the same order."""
-    size = options.features
-    landscape = softmax_attention_landscape(feature_probabilities(size, DOMINANT))
-    start = softmax_head_start(jax.random.key(options.seed + 3), landscape, HEADS, scale=0.5)
-    run = descend(options, landscape, horizon=60.0 * size**2, start=start)
+    landscape = softmax_attention_landscape(feature_probabilities(features, DOMINANT))
+    start = softmax_head_start(jax.random.key(seed + 3), landscape, HEADS, scale=0.5)
+    run = descend(landscape, 60.0 * features**2, start=start, progress=progress)
     dominant, *others = stages(run.trajectory)
-    report.claim(
+    result = Result(TITLES[3])
+    result.dataset("heads", run.trajectory)
+    result.claim(
         Claim.below(
-            f"with {HEADS} i.i.d. heads too the dominant query converges first",
+            f"with {HEADS} i.i.d. heads too the dominant query converges first: its time over the "
+            "others' earliest",
             SOURCE,
-            bound=min(query.converges for query in others),
-            measured=dominant.converges,
+            bound=1.0,
+            measured=dominant.converges / min(query.converges for query in others),
         ),
         Claim.equal(
             f"with {HEADS} heads, queries that converge",
             SOURCE,
-            size,
+            features,
             sum(math.isfinite(query.converges) for query in (dominant, *others)),
         ),
     )
-    report.figure(
+    result.figure(
         "heads",
         f"{HEADS} heads from a random start, their attention averaged; large-prompt limit.",
         functools.partial(plots.plot_query_losses, trajectory=run.trajectory, stages=others[0]),
     )
+    return result
 
 
-def many_heads(options: Reproduce, report: Report) -> None:
+def many_heads(seed: int, *, progress: bool = False) -> Result:
     """N → ∞: how fast the average over i.i.d. heads approaches its mean-field limit."""
     landscape = softmax_attention_landscape(feature_probabilities(FEW, DOMINANT))
     study = convergence_study(
         GradientFlow(landscape),
         lambda key, size: softmax_head_start(key, landscape, size, scale=1.0),
-        key=jax.random.key(options.seed + 4),
+        key=jax.random.key(seed + 4),
         horizon=40.0,
         dt=4.0,
         sizes=(8, 16, 32, 64, 128),
         seeds=8,
         times=1,
         transport=0,
-        progress=options.talks,
+        progress=progress,
     )
-    report.claim(*exponent_claims(study))
+    result = Result(TITLES[4])
+    result.claim(*exponent_claims(study))
     lines = [f"- {name}: {fit.statement}" for name, fit in study.exponents.items()]
-    report.text("N → ∞, heads as particles:\n\n" + "\n".join(lines))
+    result.text("N → ∞, heads as particles:\n\n" + "\n".join(lines))
+    return result
+
+
+HCL23_IMBALANCED = Reproduction(
+    "hcl23-imbalanced",
+    "softmax attention, one dominant feature",
+    HCL23ImbalancedOptions,
+    parts,
+    TITLES,
+)

@@ -1,104 +1,215 @@
-"""KS24: the critical levels, their saddles, the way out, the benign region, and two timescales."""
+"""KS24: the critical levels, their saddles, escape, the benign region, and two timescales."""
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from landscapes import neuron_start
+from landscapes import MLPAttentionLandscape, neuron_start
 from landscapes.mlp_attention import benign_threshold, saddle_index, saddle_level, saddle_levels
-from saddle_analysis import criticality_report, fit_lojasiewicz
+from particles import Ensemble
+from saddle_analysis import (
+    HessianOperator,
+    criticality_report,
+    fit_lojasiewicz,
+    unstable_eigenpairs,
+)
 
 from .. import plots
-from ..cli import growth
 from ..flows import GradientFlow
 from ..problems import Setting, realisable
-from ..reports import Report
-from ..results import Claim
+from ..reports import growth_result
+from ..results import Claim, Result
 from ..runs import Run, every, log_spaced, simulate
-from ..studies import unstable_pairs
+from ._base import Reproduction, require_at_least
 
-if TYPE_CHECKING:
-    from ..cli import Reproduce
-
+SOURCE = "KS24; theory 2"
 SPECTRUM = (1.0, 0.5, 0.2)
 MISSING_SETS = [s for size in range(4) for s in itertools.combinations(range(3), size)]
 RATIOS = (1.0, 0.1, 0.01, 0.001)
 ARRIVED = 0.05  # of ½λ_k: where a run counts as at the global minimum
+TITLES = (
+    "The eight critical levels",
+    "Escape from each saddle",
+    "Random starts",
+    "Two timescales",
+)
 
 
-def reproduce_ks24(options: Reproduce, report: Report) -> None:
+@dataclass(frozen=True)
+class KS24Options:
+    """Options of the reproduction of KS24."""
+
+    seed: int = 0
+    """Of every random draw."""
+    seeds: int = 32
+    """Random starts."""
+    particles: int = 72
+    """Number N of particles."""
+    samples: int = 512
+    """Number M of samples."""
+
+    def __post_init__(self) -> None:
+        require_at_least(self, seeds=1, particles=1, samples=1)
+
+
+def parts(options: KS24Options, progress: bool = False) -> Iterator[Result]:
     """All of KS24's headline results on one realisable landscape with k = 3."""
     setting = realisable(
         options.seed, dim=5, samples=options.samples, teacher_neurons=12, spectrum=SPECTRUM
     )
-    options.say("ks24 1/4: the eight critical levels")
-    critical_points(options, setting, report)
-    options.say("ks24 2/4: the way out of each saddle")
-    escapes(options, setting, report)
-    options.say(f"ks24 3/4: {options.seeds} random starts")
-    random_starts(options, setting, report)
-    options.say("ks24 4/4: two timescales")
-    timescales(options, setting, report)
+    yield critical_points(setting, options.particles)
+    yield escapes(setting, options.particles, progress=progress)
+    yield random_starts(setting, options.particles, options.seeds, progress=progress)
+    yield timescales(setting, options.particles, progress=progress)
 
 
-def critical_points(options: Reproduce, setting: Setting, report: Report) -> None:
+def critical_points(
+    setting: Setting, particles: int, missing_sets: Sequence[tuple[int, ...]] = MISSING_SETS
+) -> Result:
     """Level, kind and Morse index at every missing set."""
+    result = Result(TITLES[0])
     predicted, measured = {}, {}
-    for missing in MISSING_SETS:
-        name, point = _name(missing), setting.saddle(missing, options.particles)
-        index = saddle_index(SPECTRUM, missing)
+    for missing in missing_sets:
+        name, index = missing_name(missing), saddle_index(SPECTRUM, missing)
         found = criticality_report(
-            setting.landscape, point, expected=max(index, 1), count=max(index, 1)
+            setting.landscape,
+            setting.saddle(missing, particles),
+            expected=max(index, 1),
+            count=max(index, 1),
         )
         predicted[name], measured[name] = saddle_level(SPECTRUM, missing), found.value
         kind = "strict saddle" if missing else "local minimum"
-        report.claim(
+        result.claim(
             Claim.equal(
                 f"level of the critical point missing {name}",
-                "KS24; theory 2",
+                SOURCE,
                 predicted[name],
                 found.value,
                 relative=1e-6,
                 absolute=1e-12,
             ),
-            Claim.equal(
-                f"missing {name} is a {kind} (1 if so classified)",
-                "KS24; theory 2",
-                1.0,
-                float(found.kind == kind),
+            Claim.true(
+                f"the critical point missing {name} is a {kind}",
+                SOURCE,
+                found.kind == kind,
+                detail=found.kind,
             ),
             Claim.equal(f"Morse index missing {name}", "theory 2", index, found.index),
         )
-        report.text(f"- missing {name}: {found.sentence}")
-    report.figure(
+        result.text(f"- missing {name}: {found.sentence}")
+    result.figure(
         "levels",
-        "The eight critical values, named by their missing features.",
-        lambda ax: plots.plot_predictions(ax, predicted, measured, quantity="critical loss L(μ)"),
-    )
-
-
-def escapes(options: Reproduce, setting: Setting, report: Report) -> None:
-    """From every saddle the most unstable component grows at |λ_min|."""
-    predicted, measured = {}, {}
-    flow = GradientFlow(setting.landscape, scheme="adaptive")
-    for missing in MISSING_SETS[1:]:
-        name, saddle = _name(missing), setting.saddle(missing, options.particles)
-        pairs = unstable_pairs(flow, saddle, expected=saddle_index(SPECTRUM, missing))
-        predicted[name] = -float(pairs.values[0])
-        measured[name] = growth(flow, saddle, pairs, report, name=f" (missing {name})")
-    report.figure(
-        "rates",
-        "Escape rates of the seven saddles, fitted to the flow and predicted by the Hessian.",
-        lambda ax: plots.plot_predictions(
-            ax, predicted, measured, quantity="escape rate (1 / time)"
+        "The critical values, named by their missing features.",
+        functools.partial(
+            plots.plot_predictions,
+            predicted=predicted,
+            measured=measured,
+            quantity="critical loss L(μ)",
         ),
     )
+    return result
+
+
+def escapes(
+    setting: Setting,
+    particles: int,
+    missing_sets: Sequence[tuple[int, ...]] = MISSING_SETS[1:],
+    *,
+    progress: bool = False,
+) -> Result:
+    """From every saddle the most unstable component grows at |λ_min|."""
+    result = Result(TITLES[1])
+    predicted, measured = {}, {}
+    flow = GradientFlow(setting.landscape, scheme="adaptive")
+    for missing in missing_sets:
+        name, saddle = missing_name(missing), setting.saddle(missing, particles)
+        pairs = unstable_eigenpairs(
+            HessianOperator(flow.landscape, saddle, chunk=flow.chunk),
+            expected=saddle_index(SPECTRUM, missing),
+        )
+        grown = growth_result(flow, saddle, pairs, name=f"missing {name}", progress=progress)
+        (claim,) = grown.claims
+        result.claim(claim)
+        predicted[name], measured[name] = claim.predicted, claim.measured
+    result.figure(
+        "rates",
+        "Escape rates of the saddles, fitted to the flow and predicted by the Hessian.",
+        functools.partial(
+            plots.plot_predictions,
+            predicted=predicted,
+            measured=measured,
+            quantity="escape rate (1 / time)",
+        ),
+    )
+    return result
+
+
+def random_starts(
+    setting: Setting, particles: int, seeds: int, *, progress: bool = False
+) -> Result:
+    """Random starts with non-zero output mean: none ends at a saddle, all reach the minimum."""
+    landscape = setting.landscape
+    keys = jax.random.split(jax.random.fold_in(setting.key, 1), seeds)
+    run = simulate(
+        GradientFlow(landscape, scheme="adaptive"),
+        jax.vmap(lambda key: neuron_start(key, landscape, particles))(keys),
+        horizon=400.0,
+        dt=0.01,
+        record=log_spaced(0.1, per_decade=25),
+        batch=True,
+        progress=progress,
+        label="random starts",
+    )
+    result = Result(TITLES[2])
+    result.trajectory(run.trajectory)
+    result.claim(*_arrivals(run, seeds))
+    result.text(improvement(run))
+    levels = {f"missing {missing_name(m)}": v for m, v in saddle_levels(SPECTRUM).items() if m}
+    result.figure(
+        "random_starts",
+        "Random starts with non-zero mean output: some pass close to saddles, none stays.",
+        functools.partial(plots.plot_loss, trajectory=run.trajectory, levels=levels, log=True),
+    )
+    return result
+
+
+def _arrivals(run: Run, seeds: int) -> list[Claim]:
+    """Where the random starts end."""
+    loss = run.trajectory["loss"].values
+    threshold = benign_threshold(SPECTRUM)
+    levels = np.array([level for missing, level in saddle_levels(SPECTRUM).items() if missing])
+    distance = np.min(np.abs(loss[-1][:, None] - levels), axis=1)
+    still = run.trajectory["gradient_norm"].values[-1] < 1e-3
+    entered = np.any(loss < threshold, axis=0)
+    return [
+        Claim.equal(
+            f"random starts that end at a saddle, of {seeds}",
+            SOURCE,
+            0,
+            int(np.sum(still & (distance < 0.01 * threshold))),
+        ),
+        Claim.equal(
+            f"random starts that enter the benign region, of {seeds}",
+            SOURCE,
+            seeds,
+            int(entered.sum()),
+        ),
+        Claim.below(
+            f"every run below ½λ_k ends at the minimum: largest final loss (within {ARRIVED:.0%} "
+            "of ½λ_k)",
+            SOURCE,
+            bound=ARRIVED * threshold,
+            measured=float(np.max(loss[-1][entered], initial=-math.inf)),
+        ),
+    ]
 
 
 def improvement(run: Run) -> str:
@@ -115,126 +226,93 @@ def improvement(run: Run) -> str:
     )
 
 
-def random_starts(options: Reproduce, setting: Setting, report: Report) -> None:
-    """Random starts with non-zero output mean: none ends at a saddle, all reach the minimum."""
-    landscape = setting.landscape
-    keys = jax.random.split(jax.random.fold_in(setting.key, 1), options.seeds)
-    starts = jax.vmap(lambda key: neuron_start(key, landscape, options.particles))(keys)
-    run = simulate(
-        GradientFlow(landscape, scheme="adaptive"),
-        starts,
-        horizon=400.0,
-        dt=0.01,
-        record=log_spaced(0.1, per_decade=25),
-        batch=True,
-        progress=options.talks,
-        label="random starts",
-    )
-    report.trajectory(run.trajectory)
-    loss = run.trajectory["loss"].values
-    threshold = benign_threshold(SPECTRUM)
-    levels = np.array([v for missing, v in saddle_levels(SPECTRUM).items() if missing])
-    distance = np.min(np.abs(loss[-1][:, None] - levels), axis=1)
-    still = run.trajectory["gradient_norm"].values[-1] < 1e-3
-    entered = np.any(loss < threshold, axis=0)
-    report.text(improvement(run))
-    report.claim(
-        Claim.equal(
-            f"random starts that end at a saddle, of {options.seeds}",
-            "KS24; theory 2",
-            0,
-            int(np.sum(still & (distance < 0.01 * threshold))),
-        ),
-        Claim.equal(
-            f"random starts that enter the benign region, of {options.seeds}",
-            "KS24; theory 2",
-            options.seeds,
-            int(entered.sum()),
-        ),
-        Claim.below(
-            f"every run below ½λ_k ends at the minimum: largest final loss (within {ARRIVED:.0%} "
-            "of ½λ_k)",
-            "KS24; theory 2",
-            bound=ARRIVED * threshold,
-            measured=float(np.max(loss[-1][entered], initial=-math.inf)),
-        ),
-    )
-    named = {f"missing {_name(m)}": v for m, v in saddle_levels(SPECTRUM).items() if m}
-    report.figure(
-        "random_starts",
-        "Random starts with non-zero mean output: some pass close to saddles, none stays.",
-        lambda ax: plots.plot_loss(ax, run.trajectory, named, log=True),
-    )
-
-
-def timescales(options: Reproduce, setting: Setting, report: Report) -> None:
+def timescales(setting: Setting, particles: int, *, progress: bool = False) -> Result:
     """Joint training of (μ, W) for several ratios, the reduced flow, and frozen W."""
     landscape = setting.landscape
-    start = neuron_start(
-        jax.random.fold_in(setting.key, 2), landscape, options.particles, output_mean=2.0
-    )
-    # A fast variable that starts off its equilibrium, so that its speed matters.
-    fast = 0.5 * landscape.solve_fast(landscape.moments(start))
-
-    def train(ratio: float | None) -> Run:
-        return simulate(
-            GradientFlow(landscape, scheme="adaptive", ratio=ratio),
-            start,
-            horizon=4.0,
-            dt=1e-4,
-            fast=None if ratio is None else fast,
-            record=every(0.05),
-            progress=options.talks,
-            label="limit" if ratio is None else f"ratio {ratio:g}",
-        )
-
-    reduced = train(None)
-    joint = {ratio: train(ratio) for ratio in RATIOS}
-    frozen = train(math.inf)
-    gaps = [
-        float(
-            start.norm(
-                jax.tree.map(jnp.subtract, run.ensemble.particles, reduced.ensemble.particles)
-            )
-        )
-        for run in joint.values()
-    ]
-    report.claim(
+    key = jax.random.fold_in(setting.key, 2)
+    start = neuron_start(key, landscape, particles, output_mean=2.0)
+    reduced = _trained(landscape, start, None, progress)
+    joint = {ratio: _trained(landscape, start, ratio, progress) for ratio in RATIOS}
+    frozen = _trained(landscape, start, math.inf, progress)
+    gaps = {ratio: _apart(run.ensemble, reduced.ensemble) for ratio, run in joint.items()}
+    ends = [float(run.trajectory["loss"][-1]) for run in (reduced, frozen)]
+    result = Result(TITLES[3])
+    result.claim(
         *[
             Claim.below(
-                f"joint flow at ε = {fine:g} is nearer to the reduced flow than at ε = {coarse:g}",
-                "KS24; theory 2",
-                bound=far,
-                measured=near,
+                f"the joint flow at ε = {fine:g} is nearer to the reduced flow than at ε = "
+                f"{coarse:g}: ratio of distances",
+                SOURCE,
+                bound=1.0,
+                measured=gaps[fine] / gaps[coarse],
             )
-            for (coarse, far), (fine, near) in itertools.pairwise(zip(RATIOS, gaps, strict=True))
+            for coarse, fine in itertools.pairwise(RATIOS)
         ],
         Claim.below(
-            "the reduced flow ends below frozen W",
+            "the reduced flow ends below frozen W: ratio of losses",
             "KS24",
-            bound=float(frozen.trajectory["loss"][-1]),
-            measured=float(reduced.trajectory["loss"][-1]),
+            bound=1.0,
+            measured=ends[0] / ends[1],
         ),
     )
+    result.text(_relaxation(landscape, start, gaps))
+    runs = {f"joint, ε = {ratio:g}": run.trajectory for ratio, run in joint.items()}
+    result.figure(
+        "timescales",
+        "Joint training approaches the reduced flow as the ratio of timescales shrinks.",
+        functools.partial(
+            plots.plot_timescales,
+            trajectories={"frozen W": frozen.trajectory, **runs},
+            limits={"limit ε → 0": reduced.trajectory},
+        ),
+    )
+    return result
+
+
+def _trained(
+    landscape: MLPAttentionLandscape, start: Ensemble, ratio: float | None, progress: bool
+) -> Run:
+    """Joint training at a ratio of timescales; `None` for the limit ratio → 0."""
+    # A fast variable that starts off its equilibrium, so that its speed matters.
+    fast = 0.5 * landscape.solve_fast(landscape.moments(start))
+    return simulate(
+        GradientFlow(landscape, scheme="adaptive", ratio=ratio),
+        start,
+        horizon=4.0,
+        dt=1e-4,
+        fast=None if ratio is None else fast,
+        record=every(0.05),
+        progress=progress,
+        label="limit" if ratio is None else f"ratio {ratio:g}",
+    )
+
+
+def _apart(one: Ensemble, other: Ensemble) -> float:
+    """L²(μ) distance of two ensembles whose particles correspond."""
+    return float(one.norm(jax.tree.map(jnp.subtract, one.particles, other.particles)))
+
+
+def _relaxation(landscape: MLPAttentionLandscape, start: Ensemble, gaps: dict[float, float]) -> str:
+    """Distances from the reduced flow, and the slowest relaxation that explains them."""
     cross, gram, _ = landscape.statistics(landscape.moments(start))
     slowest = float(jnp.linalg.eigvalsh(cross.T @ cross)[0] * jnp.linalg.eigvalsh(gram)[0])
-    distances = ", ".join(
-        f"{gap:.3g} at ε = {ratio:g}" for ratio, gap in zip(RATIOS, gaps, strict=True)
-    )
-    report.text(
+    distances = ", ".join(f"{gap:.3g} at ε = {ratio:g}" for ratio, gap in gaps.items())
+    return (
         f"L²(μ) distance of the joint flow's end from the reduced flow's: {distances}. The slowest "
         f"mode of W relaxes at {slowest:.2g}/ε at the start (Σ°μ is nearly singular there), so the "
         f"limit sets in once ε is well below {slowest:.2g}."
     )
-    runs = {f"joint, ε = {ratio:g}": run.trajectory for ratio, run in joint.items()}
-    runs["frozen W"] = frozen.trajectory
-    limits = {"limit ε → 0": reduced.trajectory}
-    report.figure(
-        "timescales",
-        "Joint training approaches the reduced flow as the ratio of timescales shrinks.",
-        lambda ax: plots.plot_timescales(ax, runs, limits),
-    )
 
 
-def _name(missing: tuple[int, ...]) -> str:
+def missing_name(missing: tuple[int, ...]) -> str:
+    """The missing features, numbered from 1."""
     return "{" + ", ".join(str(j + 1) for j in missing) + "}"
+
+
+KS24 = Reproduction(
+    "ks24",
+    "the attention landscape: levels, saddles, escape, timescales",
+    KS24Options,
+    parts,
+    TITLES,
+)

@@ -2,68 +2,103 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import functools
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 import jax
+from jaxtyping import Array, Key
 
 from landscapes.mlp_attention import benign_threshold, saddle_level
-from saddle_analysis import displaced, isotropic
+from particles import Ensemble
+from saddle_analysis import (
+    Eigenpairs,
+    HessianOperator,
+    displaced,
+    isotropic,
+    unstable_eigenpairs,
+)
 
 from .. import plots
-from ..cli import compare, constructed
 from ..flows import GradientFlow
 from ..problems import realisable
-from ..reports import Report
-from ..results import Claim
-from ..studies import simulate_perturbed, unstable_pairs
-
-if TYPE_CHECKING:
-    from ..cli import Reproduce
+from ..reports import escape_result
+from ..results import Claim, Result
+from ..studies import simulate_perturbed
+from ._base import Reproduction, require_at_least
 
 SPECTRUM = (1.0, 0.5, 0.2)
+MISSING = (2,)
+NORM, OFFSET = 1e-3, 1e-7  # of every perturbation, and from the saddle before it; L²(μ)
+TITLES = ("Perturbations of equal norm", "The perturbed flow")
 
 
-def reproduce_yks25(options: Reproduce, report: Report) -> None:
+@dataclass(frozen=True)
+class YKS25Options:
+    """Options of the reproduction of YKS25."""
+
+    seed: int = 0
+    """Of every random draw."""
+    seeds: int = 32
+    """Runs for each kind of perturbation."""
+    particles: int = 72
+    """Number N of particles."""
+    samples: int = 512
+    """Number M of samples."""
+
+    def __post_init__(self) -> None:
+        require_at_least(self, seeds=1, particles=1, samples=1)
+
+
+def parts(options: YKS25Options, progress: bool = False) -> Iterator[Result]:
     """Time to leave by kind of perturbation at equal norm, and the perturbed flow itself."""
     setting = realisable(
         options.seed, dim=5, samples=options.samples, teacher_neurons=12, spectrum=SPECTRUM
     )
-    saddle = setting.saddle((2,), options.particles)
+    saddle = setting.saddle(MISSING, options.particles)
     flow = GradientFlow(setting.landscape, scheme="adaptive")
-    pairs = unstable_pairs(flow, saddle)
-    rate = -float(pairs.values[0])
+    pairs = unstable_eigenpairs(HessianOperator(flow.landscape, saddle, chunk=flow.chunk))
     key = jax.random.fold_in(jax.random.key(options.seed), 25)
-    compare(
+    yield escape_result(
         flow,
         saddle,
         pairs,
-        report,
         key=key,
-        norm=1e-3,
-        offset=1e-7,
+        norm=NORM,
+        offset=OFFSET,
         seeds=options.seeds,
-        level=saddle_level(SPECTRUM, (2,)),
-        progress=options.talks,
+        level=saddle_level(SPECTRUM, MISSING),
+        progress=progress,
     )
-    options.say("yks25: the perturbed flow")
-    start = displaced(saddle, isotropic(jax.random.fold_in(key, 1), saddle, 1e-7))
-    with constructed():
-        run = simulate_perturbed(
-            flow,
-            start,
-            key=jax.random.fold_in(key, 2),
-            horizon=600 / rate,
-            dt=0.01 / rate,
-            window=30 / rate,
-            norm=1e-3,
-            tolerance=1e-3,
-            threshold=0.01,
-            progress=options.talks,
-        )
-    report.trajectory(run.trajectory)
-    loss = float(run.trajectory["loss"][-1])
-    escapes = sum(event.what == "escaped" for event in run.events)
-    report.claim(
+    yield perturbed_flow(flow, saddle, pairs, key=jax.random.fold_in(key, 1), progress=progress)
+
+
+def perturbed_flow(
+    flow: GradientFlow,
+    saddle: Ensemble,
+    pairs: Eigenpairs,
+    *,
+    key: Key[Array, ""],
+    progress: bool = False,
+) -> Result:
+    """The flow that perturbs itself where it stalls, started beside the saddle."""
+    rate = -float(pairs.values[0])
+    key_start, key_run = jax.random.split(key)
+    run = simulate_perturbed(
+        flow,
+        displaced(saddle, isotropic(key_start, flow.landscape, saddle, OFFSET)),
+        key=key_run,
+        horizon=600 / rate,
+        dt=0.01 / rate,
+        window=30 / rate,
+        norm=NORM,
+        tolerance=1e-3,
+        threshold=0.01,
+        progress=progress,
+    )
+    result = Result(TITLES[1])
+    result.trajectory(run.trajectory)
+    result.claim(
         Claim.equal(
             "the perturbed flow notices the saddle at once: time of its first perturbation",
             "YKS25; theory 3",
@@ -72,19 +107,24 @@ def reproduce_yks25(options: Reproduce, report: Report) -> None:
             absolute=1e-9,
         ),
         Claim.below(
-            "the perturbed flow ends in the benign region",
-            "YKS25, KS24",
+            "the perturbed flow ends in the benign region: final loss",
+            "YKS25; KS24",
             bound=benign_threshold(SPECTRUM),
-            measured=loss,
+            measured=float(run.trajectory["loss"][-1]),
         ),
     )
-    history = [f"- t = {e.time:.4g}: {e.statement}" for e in run.events]
-    report.text(
-        f"## The perturbed flow\n\n{escapes} escape(s). {run.message}\n\n" + "\n".join(history)
-    )
-    levels = {"missing {3}": saddle_level(SPECTRUM, (2,)), "minimum": 0.0}
-    report.figure(
+    escapes = sum(event.what == "escaped" for event in run.events)
+    history = [f"- t = {event.time:.4g}: {event.statement}" for event in run.events]
+    result.text(f"{escapes} escape(s). {run.message}\n\n" + "\n".join(history))
+    levels = {"missing {3}": saddle_level(SPECTRUM, MISSING), "minimum": 0.0}
+    result.figure(
         "perturbed",
         "Loss along the perturbed flow, started beside the saddle.",
-        lambda ax: plots.plot_loss(ax, run.trajectory, levels),
+        functools.partial(plots.plot_loss, trajectory=run.trajectory, levels=levels),
     )
+    return result
+
+
+YKS25 = Reproduction(
+    "yks25", "Hessian-guided perturbation against the others", YKS25Options, parts, TITLES
+)
