@@ -18,6 +18,8 @@ from typing import Annotated, Any, Literal
 
 from particles import InvalidInput
 
+HUGE = 1e9  # bounds beyond are there for absurd values, and not worth a word
+
 
 @dataclass(frozen=True)
 class Range:
@@ -42,16 +44,13 @@ class Range:
         return above and (self.high is None or value <= self.high)
 
     def __str__(self) -> str:
-        match self.low, self.high:
-            case None, None:
-                return "finite"
-            case None, high:
-                return f"at most {high:g}"
-            case low, None:
-                said = f"above {low:g}" if self.open_low else f"at least {low:g}"
-                return said if self.infinite else f"{said} and finite"
-            case low, high:
-                return f"{'above' if self.open_low else 'from'} {low:g}, up to {high:g}"
+        words = []
+        if self.low is not None and self.low > -HUGE:
+            words.append(f"above {self.low:g}" if self.open_low else f"at least {self.low:g}")
+        if self.high is not None and self.high < HUGE:
+            words.append(f"at most {self.high:g}")
+        words += [] if self.infinite or self.high is not None else ["finite"]
+        return " and ".join(words) or "finite"
 
 
 Count = Annotated[int, Range(1, 10**12)]
@@ -94,7 +93,9 @@ def require_ranges(options: Any, prefix: str = "") -> None:
             require_ranges(value, f"{prefix}{name}.")
         for allowed, number in _ranged(hint, value):
             if number not in allowed:
-                raise InvalidInput(f"{prefix}{name} is {value}; it must be {allowed}.")
+                absurd = allowed.high is not None and HUGE <= allowed.high < number < math.inf
+                said = f"at most {allowed.high:.3g}" if absurd else str(allowed)
+                raise InvalidInput(f"{prefix}{name} is {value}; it must be {said}.")
 
 
 def _ranged(hint: Any, value: Any) -> Iterator[tuple[Range, float]]:

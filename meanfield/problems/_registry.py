@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import importlib
 import inspect
 import sys
@@ -82,35 +83,32 @@ class Registry:
                 f"{self.what} {kind!r} is {found!r}; it must be a frozen dataclass with a method "
                 "`build`, or a function."
             )
-        return self._from_function(kind, found)
+        return _from_function(self.what, kind, found, self.positional)
 
-    def _from_function(self, kind: str, function: Callable[..., Any]) -> type:
-        """Options from a function's signature: its keyword arguments after the positional ones."""
-        try:
-            hints = {
-                name: hint
-                for name, hint in inspect.get_annotations(function, eval_str=True).items()
-                if name != "return"
-            }
-        except NameError as error:
-            raise InvalidInput(f"{self.what} {kind!r} has a bad annotation: {error}.") from error
-        fields = []
-        for name in list(inspect.signature(function).parameters)[self.positional :]:
-            default = inspect.signature(function).parameters[name].default
-            if name not in hints or default is inspect.Parameter.empty:
-                raise InvalidInput(
-                    f"{self.what} {kind!r}: its argument {name} needs an annotation and a default "
-                    "to be an option."
-                )
-            fields.append((name, hints[name], dataclasses.field(default=default)))
 
-        def build(options: Any, *arguments: Any) -> Any:
-            given = {f.name: getattr(options, f.name) for f in dataclasses.fields(options)}
-            return function(*arguments, **given)
+@functools.cache
+def _from_function(what: str, kind: str, function: Callable[..., Any], positional: int) -> type:
+    """Options from a function's signature: its keyword arguments after the positional ones."""
+    try:
+        hints = inspect.get_annotations(function, eval_str=True)
+    except NameError as error:
+        raise InvalidInput(f"{what} {kind!r} has a bad annotation: {error}.") from error
+    fields = []
+    for name, parameter in list(inspect.signature(function).parameters.items())[positional:]:
+        if name not in hints or parameter.default is inspect.Parameter.empty:
+            raise InvalidInput(
+                f"{what} {kind!r}: its argument {name} needs an annotation and a default to be an "
+                "option."
+            )
+        fields.append((name, hints[name], dataclasses.field(default=parameter.default)))
 
-        namespace = {"build": build, "kind_name": kind, "__doc__": function.__doc__ or kind}
-        name = kind.rpartition(":")[2]
-        return dataclasses.make_dataclass(name, fields, namespace=namespace, frozen=True)
+    def build(options: Any, *arguments: Any) -> Any:
+        given = {f.name: getattr(options, f.name) for f in dataclasses.fields(options)}
+        return function(*arguments, **given)
+
+    namespace = {"build": build, "kind_name": kind, "__doc__": function.__doc__ or kind}
+    name = kind.rpartition(":")[2]
+    return dataclasses.make_dataclass(name, fields, namespace=namespace, frozen=True)
 
 
 @contextlib.contextmanager

@@ -1,5 +1,6 @@
 """The front door: help, exit codes, and where each kind of word goes."""
 
+import json
 import re
 import subprocess
 import sys
@@ -9,20 +10,23 @@ from commands import meanfield
 
 import meanfield as package
 from meanfield import FlowFailed
-from meanfield.cli import Demo
+from meanfield.cli import COMMANDS
+from meanfield.cli._demo import Demo
+from meanfield.problems import PROBLEMS
 from particles import InvalidInput
 
-COMMANDS = ["demo", "simulate"]
+WRITING = [name for name in COMMANDS if name not in ("problems", "cite")]
+CONFIGURED = ["demo", "simulate", "escape", "converge", "spectrum", "diagnose"]
 
 
 def test_help_lists_every_command() -> None:
     shown = meanfield("--help")
     assert shown.code == 0
     for command in COMMANDS:
-        assert re.search(rf"• {command} +\w", shown.stdout)
+        assert re.search(rf"^  {command} +\w", shown.stdout, re.MULTILINE)
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", WRITING)
 def test_every_command_has_the_common_options_and_explains_them(command: str) -> None:
     shown = meanfield(command, "--help")
     assert shown.code == 0
@@ -32,6 +36,16 @@ def test_every_command_has_the_common_options_and_explains_them(command: str) ->
     assert "--no-" not in shown.stdout
 
 
+@pytest.mark.parametrize("command", CONFIGURED)
+def test_help_shows_the_options_of_the_chosen_kind(command: str) -> None:
+    shown = meanfield(command, "--problem", "softmax-attention", "--help")
+    assert shown.code == 0
+    assert "--problem.prompts" in shown.stdout
+    assert "--problem.ridge" not in shown.stdout
+    for kind in PROBLEMS:
+        assert kind in shown.stdout
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -39,14 +53,17 @@ def test_every_command_has_the_common_options_and_explains_them(command: str) ->
         (("dem",), "simulate"),
         (("demo", "--particle", "3"), "--particles"),
         (("demo", "--particles", "many"), "--particles"),
-        (("simulate", "a.toml", "b.toml"), "b.toml"),
+        (("simulate", "a.toml", "b.toml"), "a.toml: No such file"),
+        (("simulate", "--problem"), "--problem needs a kind; choose one of ['attention', "),
+        (("simulate", "--problem", "phase"), "problem is 'phase'; choose one of ['attention', "),
+        (("simulate", "--start", "file", "--start.missing", "1"), "--start.file"),
+        (("spectrum", "--flow", "gradient"), "--flow"),
     ],
 )
 def test_arguments_that_make_no_sense(arguments: tuple[str, ...], words: str) -> None:
     refused = meanfield(*arguments)
     assert refused.code == 2
-    assert refused.stdout == ""
-    assert words in refused.stderr
+    assert words in refused.stderr + refused.stdout
     assert "Traceback" not in refused.stderr
 
 
@@ -68,7 +85,7 @@ class Partial(FlowFailed):
         (OSError("unnamed trouble"), 1, "unnamed trouble"),
         (Partial("the run met a non-finite number"), 1, "the run met a non-finite number"),
         (MemoryError(), 1, "MemoryError"),
-        (KeyboardInterrupt(), 1, "interrupted"),
+        (KeyboardInterrupt(), 130, "interrupted"),
     ],
 )
 def test_exit_codes(
@@ -90,8 +107,42 @@ def test_a_mistake_of_ours_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_the_front_door_stays_light() -> None:
-    """Neither plots nor trajectories, checkpoints and commands are imported before use."""
-    heavy = ["matplotlib", "xarray", "orbax", "ott", "tyro", "rich"]
-    code = f"import sys, {package.__name__}; print(*[n for n in {heavy} if n in sys.modules])"
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert found.stdout.split() == []
+    """Nothing heavy is imported before it is used; not even by `meanfield --help`."""
+    heavy = ["jax", "matplotlib", "xarray", "orbax", "ott", "tyro", "rich", "diffrax", "scipy"]
+    for start in (
+        f"import {package.__name__}",
+        "from meanfield.cli import main; main(['--help'])",
+    ):
+        code = f"import sys; {start}; print('LOADED', *[n for n in {heavy} if n in sys.modules])"
+        found = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True
+        )
+        assert found.stdout.splitlines()[-1].split() == ["LOADED"]
+
+
+def test_the_names_at_the_top_are_what_they_say() -> None:
+    assert len(package._PLACES) <= 27
+    for name, room in package._PLACES.items():
+        assert getattr(package, name) is getattr(getattr(package, room), name)
+    with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
+        _ = package.nothing
+    source = open(package.__file__).read()  # noqa: PTH123, SIM115
+    listed = set(re.findall(r"^    from \.(\w+) import (\w+) as \2$", source, re.MULTILINE))
+    assert listed == {(room, name) for name, room in package._PLACES.items()}
+
+
+def test_problems_lists_every_kind_with_its_options() -> None:
+    shown = meanfield("problems")
+    assert shown.code == 0
+    for kind in (*PROBLEMS, "saddle", "accelerated"):
+        assert kind in shown.stdout
+    found = json.loads(meanfield("problems", "--json").stdout)
+    assert set(found["problem"]) == set(PROBLEMS)
+    (row,) = [row for row in found["problem"]["attention"] if row["name"] == "ridge"]
+    assert row == {
+        "name": "ridge",
+        "kind": "a number, at least 0",
+        "default": "0.0",
+        "text": "Ridge ρ of the attention matrix.",
+    }
+    assert meanfield("problems", "nothing").code == 2

@@ -101,7 +101,7 @@ def test_what_other_commands_wrote_for_themselves_is_passed_over(tmp_path: Path)
             "flow.scheme is 'rk4'; it must be one of ['euler', 'heun', 'bosh3', 'tsit5', "
             "'adaptive'].",
         ),
-        ("[flow]\nratio = 'fast'", "flow.ratio is 'fast'; it must be a number, above 0 and fin"),
+        ("[flow]\nratio = 'fast'", "flow.ratio is 'fast'; it must be a number, above 0 "),
         ("[start]\nkind = 'file'\nfile = 3", "start.file is 3; it must be text."),
         ("[start]\nmissing = [2]", "the unknown key start.missing; allowed there: []"),
         ("[start]\nkind = 'saddle'\nmissing = 2", "start.missing is 2; it must be a list"),
@@ -157,7 +157,7 @@ def test_a_function_is_a_kind_by_its_signature(tmp_path: Path) -> None:
     assert (config.problem.dim, config.problem.name) == (5, "x")
     save_config(tmp_path / "again.toml", config)
     assert load_config(tmp_path / "again.toml").problem == config.problem
-    with pytest.raises(InvalidInput, match="the unknown key problem.size"):
+    with pytest.raises(InvalidInput, match=r"the unknown key problem\.size"):
         load(tmp_path, "[problem]\nkind = 'mine:make'\nsize = 5\n")
     with pytest.raises(InvalidInput, match="its argument dim needs an annotation and a default"):
         load(tmp_path, "[problem]\nkind = 'mine:bare'\n")
@@ -171,8 +171,8 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("config", "sentence"),
     [
-        (Config(seed=-1), "seed is -1; it must be from 0"),
-        (Config(seed=2**63), "seed is 9223372036854775808; it must be from 0"),
+        (Config(seed=-1), "seed is -1; it must be at least 0."),
+        (Config(seed=2**63), "seed is 9223372036854775808; it must be at most 9.22e+18."),
         (Config(particles=0), "particles is 0; it must be "),
         (Config(particles=10**20), "particles is 100000000000000000000; it must be "),
         (Config(run=RunOptions(horizon=math.inf)), "run.horizon is inf; it must be above 0"),
@@ -182,11 +182,17 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
         (Config(run=RunOptions(checkpoint_steps=0)), "run.checkpoint_steps is 0; it must be "),
         (Config(problem=Attention(spectrum=(1.0, -0.5))), "problem.spectrum is (1.0, -0.5)"),
         (Config(problem=Attention(context_length=0.5)), "problem.context_length is 0.5"),
-        (Config(problem=SoftmaxAttention(features=1)), "problem.features is 1; it must be from 2"),
+        (
+            Config(problem=SoftmaxAttention(features=1)),
+            "problem.features is 1; it must be at least 2",
+        ),
         (Config(start=NeuronsStart(scale_w=-1.0)), "start.scale_w is -1.0; it must be above 0"),
         (Config(start=NeuronsStart(scale_a=1e300)), "start.scale_a is 1e+300; it must be "),
         (Config(flow=Gradient(ratio=-1.0)), "flow.ratio is -1.0; it must be above 0"),
-        (Config(flow=Gradient(resample_below=1.5)), "flow.resample_below is 1.5; it must be from"),
+        (
+            Config(flow=Gradient(resample_below=1.5)),
+            "flow.resample_below is 1.5; it must be at ",
+        ),
     ],
 )
 def test_ranges(config: Config, sentence: str) -> None:

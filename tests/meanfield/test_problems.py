@@ -279,9 +279,12 @@ def test_data_that_is_no_npz(content: bytes | str, tmp_path: Path) -> None:
     ],
 )
 def test_what_is_wrong_is_said(settings: Config, sentence: str) -> None:
-    with pytest.raises(InvalidInput) as error:
+    def run() -> None:
         start, flow = load(settings)[1:]
         flow.start(start, 0.1)
+
+    with pytest.raises(InvalidInput) as error:
+        run()
     assert sentence in str(error.value)
     assert "\n" not in str(error.value)
 
