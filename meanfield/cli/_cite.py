@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import tyro
 
@@ -23,6 +23,8 @@ class Cite:
         ...
         0
     """
+
+    command: ClassVar[str] = "cite"
 
     keys: Annotated[tuple[str, ...], tyro.conf.Positional] = ()
 
