@@ -1,28 +1,38 @@
-"""What the recipes for linear attention share: runs in the time of gradient descent."""
+"""What the reproductions of linear attention share: seeds, and runs in gradient descent's time."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import xarray
+from jaxtyping import Array, Key
 
-from landscapes.linear_attention import LinearAttentionLandscape
+from landscapes.linear_attention import LinearAttentionLandscape, head_start
 from particles import Ensemble
 
 from ..flows import GradientFlow
-from ..runs import Run, Schedule, Statistic, simulate
-
-if TYPE_CHECKING:
-    from ..cli import Reproduce
+from ..runs import Schedule, Statistic, simulate
 
 #: Axis label of the clock of theory, dθ/dt = −∇_θ L: flow time times the number of summed heads.
 DESCENT_TIME = "time t of dθ/dt = −∇L"
 
 
+def seed_keys(key: Key[Array, ""], seeds: int) -> Key[Array, " seeds"]:
+    """Independent keys; those of fewer seeds are the first of more."""
+    return jax.vmap(lambda index: jax.random.fold_in(key, index))(jnp.arange(seeds))
+
+
+def random_heads(
+    keys: Key[Array, " seeds"], landscape: LinearAttentionLandscape, heads: int, scale: float
+) -> Ensemble:
+    """Small Gaussian heads, one start for every key along a leading axis."""
+    return jax.vmap(lambda key: head_start(key, landscape, heads, scale=scale))(keys)
+
+
 def follow(
-    options: Reproduce,
     landscape: LinearAttentionLandscape,
     start: Ensemble,
     *,
@@ -32,60 +42,70 @@ def follow(
     scheme: str = "tsit5",
     stop_at: float | None = None,
     statistics: Sequence[Statistic] = (),
-    snapshots: Schedule | None = None,
+    snapshots: Callable[[float], Schedule] | None = None,
+    batch: bool = False,
+    progress: bool = False,
     label: str = "flow",
-) -> tuple[Run, xarray.Dataset]:
-    """A run, and its trajectory with times of dθ/dt = −∇_θ L, in which all times are given.
+) -> xarray.Dataset:
+    """The trajectory of a run, with times of dθ/dt = −∇_θ L, in which all times are given.
 
     Args:
-        options: of the command.
         landscape: whose `heads` are as many as the start has.
-        start: heads.
+        start: heads; with `batch`, many starts along a leading axis.
         horizon: last time.
         dt: step; with `euler`, the learning rate.
         record: given the flow time that is one unit of time, a schedule.
         scheme: fixed-step.
-        stop_at: loss at which to stop.
+        stop_at: loss at which to stop, all starts having arrived.
         statistics: further records.
-        snapshots: of whole ensembles, in flow time.
+        snapshots: of whole ensembles; as `record`.
+        batch: run many starts at once.
+        progress: show a bar.
         label: on the progress bar.
     """
-    unit = 1 / start.size
+    unit = 1 / jax.tree.leaves(start.particles)[0].shape[1 if batch else 0]
 
     def arrived(latest: dict[str, np.ndarray]) -> bool:
-        return stop_at is not None and float(latest["loss"]) < stop_at
+        # A lost seed, whose loss is nan, is not waited for.
+        return stop_at is not None and not np.any(latest["loss"] >= stop_at)
 
-    run = simulate(
+    trajectory = simulate(
         GradientFlow(landscape, scheme=scheme),
         start,
         horizon=horizon * unit,
         dt=dt * unit,
         record=record(unit),
         statistics=statistics,
-        snapshots=snapshots,
+        snapshots=None if snapshots is None else snapshots(unit),
         stop=arrived,
-        progress=options.talks,
+        batch=batch,
+        progress=progress,
         label=label,
-    )
+    ).trajectory
     clocks = {
-        name: run.trajectory[name] / unit
+        name: trajectory[name] / unit
         for name in ("time", "snapshot_time")
-        if name in run.trajectory.coords
+        if name in trajectory.coords
     }
-    return run, run.trajectory.assign_coords(clocks)
-
-
-def crossing(times: np.ndarray, values: np.ndarray, level: float) -> float:
-    """The first time at which a curve passes a level, by linear interpolation; `nan` if never."""
-    side = np.sign(values - level)
-    passed = np.flatnonzero(side * side[0] <= 0)
-    if not passed.size or passed[0] == 0:
-        return float("nan")
-    i = passed[0]
-    share = (level - values[i - 1]) / (values[i] - values[i - 1])
-    return float(times[i - 1] + share * (times[i] - times[i - 1]))
+    return trajectory.assign_coords(clocks)
 
 
 def extended(times: np.ndarray, losses: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The curve with its last value held, as a run that has arrived would go on."""
     return np.append(times, 1.5 * times[-1]), np.append(losses, losses[-1])
+
+
+def over_seeds(values: Sequence[float] | np.ndarray) -> tuple[float, str]:
+    """The median over seeds, and in words what it is the median of.
+
+    What never happened is `nan` and counts as later, and larger, than all else.
+
+    Example:
+        >>> over_seeds([3.0, 1.0, 2.0])
+        (2.0, 'median of 3 seeds, 1 to 3')
+    """
+    known = np.where(np.isnan(values), np.inf, np.asarray(values, float))
+    low, high = (
+        "never" if np.isinf(end) else f"{end:.3g}" for end in (np.min(known), np.max(known))
+    )
+    return float(np.median(known)), f"median of {known.size} seeds, {low} to {high}"
