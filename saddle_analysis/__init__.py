@@ -6,10 +6,14 @@ from . import spectra as spectra
 from ._criticality import CriticalityReport as CriticalityReport
 from ._criticality import NotCriticalWarning as NotCriticalWarning
 from ._criticality import criticality_report as criticality_report
+from ._perturbations import PERTURBATIONS as PERTURBATIONS
+from ._perturbations import Perturbation as Perturbation
 from ._perturbations import along as along
 from ._perturbations import displaced as displaced
+from ._perturbations import eigenvector as eigenvector
 from ._perturbations import hessian_guided as hessian_guided
 from ._perturbations import isotropic as isotropic
+from ._perturbations import unperturbed as unperturbed
 from ._rates import LojasiewiczFit as LojasiewiczFit
 from ._rates import SecondOrderPrediction as SecondOrderPrediction
 from ._rates import dissipation as dissipation

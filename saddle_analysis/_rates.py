@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import scipy.optimize
 from jaxtyping import Float, PyTree
 
 from landscapes import Landscape
@@ -14,7 +16,8 @@ from .curves import fit_line
 from .spectra import Eigenpairs
 
 
-class SecondOrderPrediction(NamedTuple):
+@dataclass(frozen=True)
+class SecondOrderPrediction:
     """Loss near a saddle as its negative eigenpairs predict it.
 
     Args:
@@ -32,20 +35,33 @@ class SecondOrderPrediction(NamedTuple):
         t = np.atleast_1d(np.asarray(times, float))
         return 0.5 * np.exp(2 * np.outer(t, self.rates)) @ (self.rates * self.overlaps**2)
 
-    def time_to(self, size: float) -> float:
-        """When the unstable component reaches an L²(μ) size; infinite if there is none."""
-        norm = float(np.linalg.norm(self.overlaps))
-        if norm == 0 or not self.rates.size:
+    def time_to(self, fall: float) -> float:
+        """When the loss has fallen by `fall` (loss units); infinite without an unstable component.
+
+        Raises:
+            InvalidInput: `fall` is not positive.
+        """
+        if not fall > 0:
+            raise InvalidInput(f"fall is {fall}; it must be positive.")
+        size = 0.5 * self.rates * self.overlaps**2
+        grows = size > 0
+        if not grows.any():
             return float("inf")
-        low, high = 0.0, max(0.0, np.log(size / norm)) / float(np.min(self.rates))
-        for _ in range(100):  # bisection: the size is increasing in time
-            middle = (low + high) / 2
-            grown = np.linalg.norm(self.overlaps * np.exp(np.minimum(self.rates * middle, 300)))
-            low, high = (middle, high) if grown < size else (low, middle)
-        return high
+        offsets, rates = np.log(size[grows] / fall), 2 * self.rates[grows]
+
+        def excess(time: float) -> float:
+            return float(np.logaddexp.reduce(offsets + rates * time))
+
+        if excess(0.0) >= 0:
+            return 0.0
+        # Any one component alone would take at least as long.
+        latest = float(np.min(-offsets / rates))
+        solve: Any = scipy.optimize.brentq
+        return float(solve(excess, 0.0, latest * (1 + 1e-9)))
 
 
-class LojasiewiczFit(NamedTuple):
+@dataclass(frozen=True)
+class LojasiewiczFit:
     """Local Łojasiewicz inequality ‖∇L‖ ≥ c (L − L*)^θ, fitted.
 
     Args:
@@ -150,6 +166,7 @@ def fit_lojasiewicz(
             f"only {int(keep.sum())} records dissipate above limit = {limit}; at least three "
             "different ones are needed: check the limit, or record more often."
         )
-    slope, half, intercept = fit_line(np.log(above[keep]), np.log(rate[keep]), confidence)
+    line = fit_line(np.log(above[keep]), np.log(rate[keep]))
+    slope, half, intercept = line.slope, line.half_width(confidence), line.intercept
     interval = ((slope - half) / 2, (slope + half) / 2)
     return LojasiewiczFit(slope / 2, interval, float(np.exp(intercept / 2)), int(keep.sum()))

@@ -14,10 +14,11 @@ from jaxtyping import Array, Float, Key
 
 from landscapes import Landscape
 from particles import Ensemble, InvalidInput
+from saddle_analysis.curves import PowerLaw
 
 from ..flows import GradientFlow
 from ..runs import at, simulate
-from ._exponents import Exponent, fit_exponent
+from ._exponents import fit_exponent
 
 if TYPE_CHECKING:
     import xarray
@@ -94,8 +95,8 @@ class Descent:
     """
 
     data: xarray.Dataset
-    in_batch: Exponent
-    in_step: Exponent
+    in_batch: PowerLaw
+    in_step: PowerLaw
 
 
 def descent_study(

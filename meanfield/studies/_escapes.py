@@ -1,9 +1,11 @@
-"""Escape from one saddle by every kind of perturbation, many seeds in one compiled call."""
+"""Escape from one saddle by several perturbations, many seeds of each in one compiled call."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import jax
 import jax.numpy as jnp
@@ -12,42 +14,58 @@ from jaxtyping import Array, Key
 
 from particles import Ensemble, InvalidInput
 from saddle_analysis import (
+    PERTURBATIONS,
     Eigenpairs,
-    HessianOperator,
-    SecondOrderPrediction,
+    Perturbation,
     displaced,
     escape_time,
-    extreme_eigenpairs,
-    negative_eigenpairs,
     second_order_prediction,
 )
 
 from ..flows import GradientFlow
 from ..runs import component, every, simulate
-from ._perturbed import Kick, kick_field
 
 if TYPE_CHECKING:
     import xarray
 
 
-class Escapes(NamedTuple):
-    """What one kind of perturbation does.
+class UnusablePerturbationWarning(UserWarning):
+    """A perturbation could not be formed at the saddle, and was left out of a study."""
+
+
+@dataclass(frozen=True)
+class Escapes:
+    """What one perturbation does.
 
     Args:
-        kind: of perturbation.
-        norm: L²(μ) norm of the kick.
+        kind: name of the perturbation.
+        norm: L²(μ) norm of the perturbation.
         trajectory: of all seeds, with `unstable_component`.
         times: escape times, one per seed; `nan` for a run that stayed.
         overlaps: size of each start's component in the unstable space, in units of the particles.
-        predicted: escape times by the linear theory, from λ and the overlaps alone.
+        predicted: escape times by the linear theory, from λ and the overlaps alone; `nan` for
+            those beyond the horizon.
     """
 
-    kind: Kick
+    kind: str
     norm: float
     trajectory: xarray.Dataset
     times: np.ndarray
     overlaps: np.ndarray
     predicted: np.ndarray
+
+
+@dataclass(frozen=True)
+class EscapeStudy:
+    """Escapes from one saddle by several perturbations of equal norm.
+
+    Args:
+        runs: one entry for each perturbation that could be formed, in the order given.
+        left_out: name to reason of those that could not.
+    """
+
+    runs: list[Escapes]
+    left_out: dict[str, str]
 
 
 def escape_study(
@@ -56,7 +74,7 @@ def escape_study(
     pairs: Eigenpairs,
     *,
     key: Key[Array, ""],
-    kinds: Sequence[Kick],
+    perturbations: Mapping[str, Perturbation] = PERTURBATIONS,
     norm: float,
     seeds: int,
     horizon: float,
@@ -65,27 +83,30 @@ def escape_study(
     fall: float = 0.01,
     records: int = 300,
     progress: bool = False,
-) -> list[Escapes]:
-    """Kick a saddle in several ways at equal norm, and time how long each takes to leave.
+) -> EscapeStudy:
+    """Perturb a saddle in several ways at equal norm, and time how long each takes to leave.
+
+    A perturbation that cannot be formed there is left out, with a warning and the reason.
 
     Args:
         flow: the flow to run.
-        saddle: the critical point, where the kicks are taken.
+        saddle: the critical point, where the perturbations are taken.
         pairs: its negative eigenpairs.
-        key: random key; seeds are folded in, the same for every kind.
-        kinds: of perturbation.
-        norm: L²(μ) norm of every kick, in units of the particles.
-        seeds: runs per kind, vmapped.
+        key: random key; split over seeds, the same for every perturbation.
+        perturbations: by name, such as `saddle_analysis.PERTURBATIONS`.
+        norm: L²(μ) norm of every perturbation, in units of the particles.
+        seeds: runs for each perturbation, vmapped.
         horizon: flow time.
         dt: step size.
-        start: what is kicked instead of the saddle: a point beside it, so that `none` can leave.
+        start: what is perturbed instead of the saddle: a point beside it, so that an unperturbed
+            run can leave.
         fall: share of the saddle's loss that must be lost to count as having left; small, so that
             the linear theory predicts the time.
         records: along the run.
         progress: show bars.
 
     Raises:
-        InvalidInput: no seeds, or no negative eigenvalue.
+        InvalidInput: no seeds, no negative eigenvalue, or no perturbation that can be formed.
     """
     if seeds < 1:
         raise InvalidInput(f"seeds is {seeds}; it must be at least 1.")
@@ -94,10 +115,19 @@ def escape_study(
     level = (1 - fall) * value
     keys = jax.random.split(key, seeds)
     unstable = component("unstable_component", saddle, pairs.fields[0])
-    found = []
-    for kind in kinds:
-        fields = [kick_field(k, kind, flow, saddle, norm) for k in keys]
-        starts = [displaced(start, field) for field in fields]
+    found, left_out = [], {}
+    for kind, perturbation in perturbations.items():
+        try:
+            fields = [perturbation(k, flow.landscape, saddle, norm, chunk=flow.chunk) for k in keys]
+            starts = [displaced(start, field) for field in fields]
+        except InvalidInput as error:
+            left_out[kind] = str(error)
+            warnings.warn(
+                f"the perturbation {kind!r} is left out: {error}",
+                UnusablePerturbationWarning,
+                stacklevel=2,
+            )
+            continue
         predictions = [
             second_order_prediction(
                 pairs, saddle, jax.tree.map(jnp.subtract, moved.particles, saddle.particles)
@@ -116,8 +146,10 @@ def escape_study(
             progress=progress,
             label=kind,
         )
-        # Without a kick all seeds are one run; they share the others' compilation all the same.
-        kept = slice(0, 1) if kind == "none" else slice(None)
+        # Unperturbed, all seeds are one run; they share the others' compilation all the same.
+        still = not any(float(saddle.norm(field)) for field in fields)
+        kept = slice(0, 1) if still else slice(None)
+        reached = np.array([p.time_to(fall * value) for p in predictions[kept]])
         trajectory = run.trajectory.isel(seed=kept)
         losses, clock = trajectory["loss"].values, trajectory["time"].values
         found.append(
@@ -127,26 +159,9 @@ def escape_study(
                 trajectory,
                 np.array([escape_time(clock, column, level=level) for column in losses.T]),
                 np.array([np.linalg.norm(p.overlaps) for p in predictions[kept]]),
-                np.array([_time_to_fall(p, fall * value, horizon) for p in predictions[kept]]),
+                np.where(reached <= horizon, reached, np.nan),
             )
         )
-    return found
-
-
-def _time_to_fall(prediction: SecondOrderPrediction, fall: float, horizon: float) -> float:
-    """When ½ Σ|λ|c²e^{2|λ|t} reaches `fall`; `nan` if not before the horizon."""
-    times = np.linspace(0, horizon, 4001)
-    fallen = np.log(np.maximum(prediction.decrease(times), 1e-300))
-    return float(np.interp(np.log(fall), fallen, times, right=np.nan))
-
-
-def unstable_pairs(
-    flow: GradientFlow, saddle: Ensemble, *, expected: int = 1, relative: float = 1e-6
-) -> Eigenpairs:
-    """All eigenpairs below −relative·‖H‖ at a saddle, resolved to 1e-8 ‖H‖."""
-    operator = HessianOperator(flow.landscape, saddle, chunk=flow.chunk)
-    norm = extreme_eigenpairs(operator, 1, tolerance=1e-3).norm
-    count = negative_eigenpairs(operator, threshold=relative * norm, expected=expected).values.size
-    if count == 0:
-        raise InvalidInput("saddle has no negative curvature; there is nothing to escape from.")
-    return extreme_eigenpairs(operator, count)
+    if not found:
+        raise InvalidInput(f"no perturbation can be formed at the saddle: {left_out}.")
+    return EscapeStudy(found, left_out)

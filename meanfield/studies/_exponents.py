@@ -3,47 +3,15 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
 
+from saddle_analysis.curves import PowerLaw, fit_line, student_quantile
+
 CONFIDENCE = 0.95
 FEWEST = 4  # sizes that leave every fit a degree of freedom
 RESOLVED = 2.0  # standard errors that a mean must be away from zero to have a logarithm
-
-
-@dataclass(frozen=True)
-class Exponent:
-    """A fitted power law, |quantity| ≈ amplitude · N^value for large N.
-
-    Args:
-        value: the exponent; `nan` where the data cannot resolve it.
-        low: lower end of its 95 % confidence interval over seeds.
-        high: upper end.
-        amplitude: the constant in front.
-        error: standard error of the exponent.
-        seeds: what the error rests on.
-        used: the abscissae whose mean is distinguishable from zero, which the fit rests on.
-        statement: the same in a sentence.
-    """
-
-    value: float
-    low: float
-    high: float
-    amplitude: float
-    error: float
-    seeds: int
-    used: tuple[float, ...]
-    statement: str
-
-    def contains(self, theory: float) -> bool:
-        """Whether the interval holds a predicted exponent."""
-        return self.low <= theory <= self.high
-
-    def half_width(self, confidence: float) -> float:
-        """Of the interval at another confidence, as for several statements at once."""
-        return self.error * _quantile(confidence, self.seeds - 1)
 
 
 def fit_exponent(
@@ -52,7 +20,7 @@ def fit_exponent(
     *,
     power: float = 1.0,
     correction: bool = True,
-) -> Exponent:
+) -> PowerLaw:
     """The exponent b of mean(samples)^power ∝ N^b (1 + c/N), and its interval over seeds.
 
     The correction c/N takes up what is left of the next order at the smallest sizes, which would
@@ -95,36 +63,34 @@ def fit_exponent(
     scales, rows = sizes[resolved].astype(float), np.abs(mean[resolved])
     spread = np.maximum(error[resolved] / rows, 1e-12)
     columns = np.stack([np.ones_like(scales), np.log(scales), scales.min() / scales], axis=1)
-    columns = columns if correction else columns[:, :2]
     solve = np.linalg.pinv(columns / spread[:, None])
 
-    def fit(values: np.ndarray) -> np.ndarray:
-        return solve @ (power * np.log(np.abs(values)) / spread)
+    def fit(values: np.ndarray) -> tuple[float, float]:
+        logs = power * np.log(np.abs(values))
+        if correction:
+            offset, slope = (solve @ (logs / spread))[:2]
+            return float(offset), float(slope)
+        line = fit_line(np.log(scales), logs, spread**-2)
+        return line.intercept, line.slope
 
-    offset, value = fit(mean[resolved])[:2]
+    offset, value = fit(mean[resolved])
     left_out = (samples.sum(axis=0) - samples)[:, resolved] / (seeds - 1)
     slopes = np.array([fit(row)[1] for row in left_out])
     deviation = math.sqrt((seeds - 1) * float(np.mean((slopes - slopes.mean()) ** 2)))
-    half = _quantile(CONFIDENCE, seeds - 1) * deviation
-    return Exponent(
+    half = student_quantile(CONFIDENCE, seeds - 1) * deviation
+    return PowerLaw(
         float(value),
         float(value - half),
         float(value + half),
         math.exp(offset),
         deviation,
-        seeds,
+        seeds - 1,
         used,
         f"exponent {value:.3f} ± {half:.3f} (95 %, {seeds} seeds, over {used[0]:.4g} to "
         f"{used[-1]:.4g})",
     )
 
 
-def _unresolved(seeds: int, used: tuple[float, ...], why: str) -> Exponent:
+def _unresolved(seeds: int, used: tuple[float, ...], why: str) -> PowerLaw:
     statement = f"the data cannot resolve an exponent: {why}"
-    return Exponent(*[math.nan] * 5, seeds=seeds, used=used, statement=statement)
-
-
-def _quantile(confidence: float, freedom: int) -> float:
-    import scipy.stats  # takes a second to import, and few need it
-
-    return float(scipy.stats.t.ppf(0.5 + confidence / 2, freedom))
+    return PowerLaw(*[math.nan] * 5, freedom=max(seeds - 1, 0), used=used, statement=statement)

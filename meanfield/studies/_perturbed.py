@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Key, PyTree
+from jaxtyping import Array, Key
 
 from particles import Ensemble, InvalidInput
-from saddle_analysis import (
-    HessianOperator,
-    along,
-    displaced,
-    hessian_guided,
-    isotropic,
-    smallest_eigenpair,
-)
+from saddle_analysis import Perturbation, displaced, hessian_guided
 
 from ..flows import FlowState, GradientFlow
 from ..runs import Outcome, Run, simulate
@@ -27,46 +20,9 @@ from ..runs import Outcome, Run, simulate
 if TYPE_CHECKING:
     import xarray
 
-Kick = Literal["hessian-guided", "isotropic", "eigenvector", "none"]
-KICKS: tuple[Kick, ...] = ("none", "isotropic", "hessian-guided", "eigenvector")
 
-
-def kick_field(
-    key: Key[Array, ""], kind: Kick, flow: GradientFlow, ensemble: Ensemble, norm: float
-) -> PyTree:
-    """A perturbation of the particles of the given kind and L²(μ) norm.
-
-    (YKS25; theory.md, section 3)
-
-    Args:
-        key: random key; decides the sign of the eigenvector.
-        kind: `hessian-guided` (ξ = H_μ z), `isotropic`, `eigenvector` (of the smallest
-            eigenvalue), or `none`.
-        flow: gives the landscape and the chunk.
-        ensemble: where to perturb.
-        norm: L²(μ) norm, in units of the particles.
-
-    Raises:
-        InvalidInput: unknown kind.
-    """
-    match kind:
-        case "none":
-            return jax.tree.map(jnp.zeros_like, ensemble.particles)
-        case "isotropic":
-            return isotropic(key, ensemble, norm)
-        case "hessian-guided":
-            operator = HessianOperator(
-                flow.landscape, ensemble, part="interaction", chunk=flow.chunk
-            )
-            return hessian_guided(key, operator, norm)
-        case "eigenvector":
-            pair = smallest_eigenpair(HessianOperator(flow.landscape, ensemble, chunk=flow.chunk))
-            sign = float(jax.random.rademacher(key, (), float))
-            return along(ensemble, pair.fields[0], sign * norm)
-    raise InvalidInput(f"kind is {kind!r}; choose one of {list(KICKS)}.")
-
-
-class Event(NamedTuple):
+@dataclass(frozen=True)
+class Event:
     """One step of the method's history.
 
     Args:
@@ -89,7 +45,7 @@ class PerturbedRun:
     """A run of the perturbed flow.
 
     Args:
-        state: at the end; before the last kick where that led nowhere.
+        state: at the end; before the last perturbation where that led nowhere.
         trajectory: all accepted stretches, joined in time.
         events: perturbations and what became of them.
         outcome: `STOPPED` at an approximate second-order stationary point, else as for any run.
@@ -117,31 +73,31 @@ def simulate_perturbed(
     dt: float,
     tolerance: float = 1e-3,
     norm: float = 1e-2,
-    kind: Kick = "hessian-guided",
+    perturbation: Perturbation = hessian_guided,
     window: float = 10.0,
     threshold: float = 1e-3,
     most: int = 20,
     records: int = 100,
     progress: bool = False,
 ) -> PerturbedRun:
-    """Flow until nearly critical, kick, flow on; accept the kick if the loss falls.
+    """Flow until nearly critical, perturb, flow on; keep the perturbation if the loss falls.
 
     Where ‖∇δL/δμ‖ ≤ `tolerance` the ensemble is pushed forward by id + ξ. If the loss falls by
-    `threshold` within `window`, the run goes on from there; if not, the ensemble before the kick is
+    `threshold` within `window`, the run goes on from there; if not, the ensemble before it is
     an approximate second-order stationary point, and the run stops with that statement. (YKS25)
 
     Args:
         flow: the flow, in the two-timescale limit.
         start: N particles.
-        key: random key of the kicks.
+        key: random key of the perturbations.
         horizon: flow time to stop at in any case.
         dt: step size.
         tolerance: gradient norm that counts as nearly critical; particle units / time.
-        norm: L²(μ) norm of a kick, in units of the particles.
-        kind: of perturbation.
-        window: flow time a kick is given.
+        norm: L²(μ) norm of a perturbation, in units of the particles.
+        perturbation: such as those of `saddle_analysis.PERTURBATIONS`, or your own.
+        window: flow time a perturbation is given.
         threshold: fall of the loss that counts as an escape.
-        most: kicks at most.
+        most: perturbations at most.
         records: records per window, which is how often the gradient norm is looked at.
         progress: show a bar.
 
@@ -158,7 +114,7 @@ def simulate_perturbed(
         raise InvalidInput("flow has a timescale ratio; the perturbed flow works in the limit.")
 
     def stretch(state: FlowState, until: float, leave: float | None) -> Run:
-        """Flow on until nearly critical (and, after a kick, not before the loss has fallen)."""
+        """Flow on until nearly critical (and, once perturbed, not before the loss has fallen)."""
 
         def done(latest: dict) -> bool:
             critical = float(latest["gradient_norm"]) <= tolerance
@@ -185,12 +141,18 @@ def simulate_perturbed(
         if len(events) >= 2 * most:
             message = f"the run stopped after {most} perturbations at t = {time:.6g}."
             break
-        field = kick_field(jax.random.fold_in(key, len(events)), kind, flow, here.ensemble, norm)
-        events.append(
-            Event(time, "perturbed", loss, norm_here, f"nearly critical at L = {loss:.6g}: kicked")
+        field = perturbation(
+            jax.random.fold_in(key, len(events)),
+            flow.landscape,
+            here.ensemble,
+            norm,
+            chunk=flow.chunk,
         )
-        kicked = _restarted(flow, here, displaced(here.ensemble, field))
-        trial = stretch(kicked, min(time + window, horizon), loss - threshold)
+        events.append(
+            Event(time, "perturbed", loss, norm_here, f"nearly critical at L = {loss:.6g}")
+        )
+        moved = _restarted(flow, here, displaced(here.ensemble, field))
+        trial = stretch(moved, min(time + window, horizon), loss - threshold)
         fallen = loss - _last(trial, "loss")
         if fallen < threshold:
             if trial.outcome is Outcome.HORIZON and time + window > horizon:
@@ -200,7 +162,7 @@ def simulate_perturbed(
                 break
             message = (
                 f"approximate second-order stationary point at L = {loss:.6g}, gradient norm "
-                f"{norm_here:.1e}: a {kind} kick of norm {norm:g} did not lower L by "
+                f"{norm_here:.1e}: a perturbation of norm {norm:g} did not lower L by "
                 f"{threshold:g} within {window:g}."
             )
             events.append(Event(time, "stationary", loss, norm_here, message))
@@ -247,5 +209,5 @@ def _joined(pieces: list[xarray.Dataset], events: list[Event]) -> xarray.Dataset
     import xarray
 
     joined = xarray.concat(pieces, dim="time")
-    joined.attrs["events"] = json.dumps([event._asdict() for event in events])
+    joined.attrs["events"] = json.dumps([dataclasses.asdict(event) for event in events])
     return joined

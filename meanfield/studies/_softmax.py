@@ -20,7 +20,7 @@ from landscapes.softmax_attention import (
 )
 from particles import Ensemble, InvalidInput
 from saddle_analysis import fit_power_law
-from saddle_analysis.curves import PowerLaw, find_stages
+from saddle_analysis.curves import PowerLaw, crossing, find_stages
 
 from ..flows import GradientFlow
 from ..runs import log_spaced, simulate
@@ -277,13 +277,9 @@ def _train(
 def _converging(trajectory: xarray.Dataset, floor: float = 0.0) -> np.ndarray:
     """When each query's loss above the floor falls to a quarter of its start, interpolated."""
     t, loss = trajectory["time"].values, trajectory["query_loss"].values - floor
-    times = np.full(loss.shape[1], np.nan)
-    for k, curve in enumerate(loss.T):
-        below = np.flatnonzero(curve <= 0.25 * curve[0])
-        if below.size:
-            pair = slice(below[0] - 1, below[0] + 1)
-            times[k] = np.interp(-0.25 * curve[0], -curve[pair], t[pair])
-    return times
+    levels = 0.25 * loss[0]
+    curves = zip(loss.T, levels, strict=True)
+    return np.array([crossing(t, curve, float(level), rising=False) for curve, level in curves])
 
 
 def _padded(probabilities: np.ndarray, size: int) -> np.ndarray:

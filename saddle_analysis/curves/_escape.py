@@ -1,18 +1,20 @@
-"""Escape from a saddle as data: when a run leaves, and how that depends on the kick."""
+"""Escape from a saddle as data: when a run leaves, and how that depends on the perturbation."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
 
 from particles import InvalidInput
 
+from ._crossing import crossing
 from ._line import fit_line
 
 
-class EscapeScaling(NamedTuple):
+@dataclass(frozen=True)
+class EscapeScaling:
     """Escape time against perturbation size: t = offset + slope · log(1/size).
 
     Args:
@@ -47,7 +49,7 @@ def escape_time(
     level: float | None = None,
     fraction: float = 0.5,
 ) -> float:
-    """First time the loss falls below a level, interpolated between records.
+    """First time the loss falls to a level, interpolated between records.
 
     Args:
         times: increasing.
@@ -78,15 +80,7 @@ def escape_time(
         if not bottom < loss[0]:
             return float("nan")
         level = float(loss[0] - fraction * (loss[0] - bottom))
-    below = np.flatnonzero(loss < level)
-    if below.size == 0:
-        return float("nan")
-    first = int(below[0])
-    if first == 0:
-        return float(t[0])
-    before, after = loss[first - 1], loss[first]
-    share = (before - level) / (before - after)
-    return float(t[first - 1] + share * (t[first] - t[first - 1]))
+    return crossing(t, loss, level, rising=False)
 
 
 def escape_scaling(
@@ -116,15 +110,16 @@ def escape_scaling(
     if size.shape != time.shape:
         raise InvalidInput(f"sizes has shape {size.shape} and times {time.shape}; one per run.")
     if not np.all(size > 0):
-        raise InvalidInput("sizes must be positive: a run without a kick has no place in this fit.")
+        raise InvalidInput("sizes must be positive: an unperturbed run has no place in this fit.")
     left = np.isfinite(time)
     if left.sum() < 3 or np.unique(size[left]).size < 2:
         raise InvalidInput(
             f"only {int(left.sum())} of {size.size} runs left, from {np.unique(size[left]).size} "
             "sizes; at least three runs of two different sizes are needed: run longer."
         )
-    slope, half, offset = fit_line(-np.log(size[left]), time[left], confidence)
+    line = fit_line(-np.log(size[left]), time[left])
+    slope, half = line.slope, line.half_width(confidence)
     rate = 1 / slope if slope else float("inf")
     return EscapeScaling(
-        slope, (slope - half, slope + half), offset, rate, int(left.sum()), size.size
+        slope, (slope - half, slope + half), line.intercept, rate, int(left.sum()), size.size
     )

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
-import scipy.special
 from jaxtyping import Float
 
 from particles import InvalidInput
 
+from ._line import fit_line
+
 Kind = Literal["exponential", "hyperbolic", "none"]
 
 
-class GrowthFit(NamedTuple):
+@dataclass(frozen=True)
+class GrowthFit:
     """A fitted law of growth.
 
     Args:
@@ -163,23 +166,14 @@ def _rate(
 ) -> tuple[float, float]:
     """Slope over a window, and its half-width: statistical, and the disagreement of its halves."""
     z, w = (np.log(v), np.ones_like(v)) if exponential else (-1 / v, v**2)
-
-    def line(part: slice) -> tuple[float, float]:
-        x, y, weight = t[part], z[part], w[part] / np.sum(w[part])
-        x = x - np.sum(weight * x)
-        y = y - np.sum(weight * y)
-        spread = np.sum(weight * x * x)
-        slope = np.sum(weight * x * y) / spread
-        rest = np.sum(weight * (y - slope * x) ** 2) / max(x.size - 2, 1)
-        return float(slope), float(np.sqrt(rest / spread))
-
-    slope, error = line(slice(None))
-    quantile = float(scipy.special.stdtrit(max(t.size - 2, 1), 0.5 + confidence / 2))
+    whole = fit_line(t, z, w)
     halves = 0.0
     if t.size >= 8:
         middle = t.size // 2
-        halves = abs(line(slice(None, middle))[0] - line(slice(middle, None))[0]) / 2
-    return slope, float(np.hypot(quantile * error, halves))
+        first = fit_line(t[:middle], z[:middle], w[:middle])
+        second = fit_line(t[middle:], z[middle:], w[middle:])
+        halves = abs(first.slope - second.slope) / 2
+    return whole.slope, float(np.hypot(whole.half_width(confidence), halves))
 
 
 def _scatter(y: np.ndarray) -> np.ndarray:

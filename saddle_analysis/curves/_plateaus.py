@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from collections.abc import Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import numpy as np
 import scipy.optimize
@@ -17,7 +18,8 @@ from particles import InvalidInput
 FEWEST = 12
 
 
-class Plateau(NamedTuple):
+@dataclass(frozen=True)
+class Plateau:
     """A stretch where the loss dwells.
 
     Args:
@@ -40,7 +42,8 @@ class Plateau(NamedTuple):
         return self.end - self.start
 
 
-class Drop(NamedTuple):
+@dataclass(frozen=True)
+class Drop:
     """The fall between two plateaus.
 
     Args:
@@ -54,7 +57,8 @@ class Drop(NamedTuple):
     height: float
 
 
-class Plateaus(NamedTuple):
+@dataclass(frozen=True)
+class Plateaus:
     """The plateaus of a loss curve in order of time, and the drops between them.
 
     Args:
@@ -185,8 +189,10 @@ def _matched(
     matched = [
         plateau
         if i not in taken
-        else plateau._replace(
-            predicted=predicted[taken[i]], deviation=(plateau.level - predicted[taken[i]]) / drop
+        else dataclasses.replace(
+            plateau,
+            predicted=predicted[taken[i]],
+            deviation=(plateau.level - predicted[taken[i]]) / drop,
         )
         for i, plateau in enumerate(found)
     ]

@@ -2,39 +2,55 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
 
 from particles import InvalidInput
 
-from ._line import fit_line
+from ._line import fit_line, student_quantile
 
 
-class PowerLaw(NamedTuple):
-    """y ≈ prefactor · x^exponent.
+@dataclass(frozen=True)
+class PowerLaw:
+    """y ≈ prefactor · x^exponent; all numbers are `nan` where the data cannot resolve it.
 
     Args:
         exponent: the slope of log y against log x.
-        interval: its confidence interval, from the scatter about the line.
+        low: lower end of its confidence interval.
+        high: upper end.
         prefactor: y at x = 1.
-        points: number of points fitted.
+        error: standard error of the exponent.
+        freedom: degrees of freedom of that error.
+        used: the x that the fit rests on.
+        statement: the same in a sentence.
     """
 
     exponent: float
-    interval: tuple[float, float]
+    low: float
+    high: float
     prefactor: float
-    points: int
+    error: float
+    freedom: int
+    used: tuple[float, ...]
+    statement: str
 
     def __call__(self, x: float | Float[np.ndarray, "..."]) -> float | Float[np.ndarray, "..."]:
         """The law at x."""
         return self.prefactor * np.asarray(x, float) ** self.exponent
 
     def __str__(self) -> str:
-        """Exponent and interval."""
-        low, high = self.interval
-        return f"exponent {self.exponent:.4g} (between {low:.4g} and {high:.4g})"
+        """The statement."""
+        return self.statement
+
+    def contains(self, theory: float) -> bool:
+        """Whether the interval holds a predicted exponent."""
+        return self.low <= theory <= self.high
+
+    def half_width(self, confidence: float) -> float:
+        """Of the interval at another confidence, as for several statements at once."""
+        return self.error * student_quantile(confidence, self.freedom)
 
 
 def fit_power_law(
@@ -67,5 +83,15 @@ def fit_power_law(
     both = np.concatenate([x, y])
     if not (np.all(both > 0) and np.all(np.isfinite(both))):
         raise InvalidInput("x and y must be positive and finite to have logarithms.")
-    slope, half, intercept = fit_line(np.log(x), np.log(y), confidence)
-    return PowerLaw(slope, (slope - half, slope + half), float(np.exp(intercept)), x.size)
+    line = fit_line(np.log(x), np.log(y))
+    slope, half = line.slope, line.half_width(confidence)
+    return PowerLaw(
+        slope,
+        slope - half,
+        slope + half,
+        float(np.exp(line.intercept)),
+        line.error,
+        line.freedom,
+        tuple(x.tolist()),
+        f"exponent {slope:.4g} (between {slope - half:.4g} and {slope + half:.4g})",
+    )

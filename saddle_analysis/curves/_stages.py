@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import itertools
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
 
 from particles import InvalidInput
 
+from ._crossing import crossing
 
-class Stage(NamedTuple):
+
+@dataclass(frozen=True)
+class Stage:
     """One phase of one query.
 
     Args:
@@ -26,7 +29,8 @@ class Stage(NamedTuple):
     end: float
 
 
-class QueryStages(NamedTuple):
+@dataclass(frozen=True)
+class QueryStages:
     """The phases of one query in order of time.
 
     Args:
@@ -103,7 +107,7 @@ def find_stages(
         >>> t = np.linspace(0, 10, 101)
         >>> own, loss = t[:, None] * np.ones(2), np.exp(-t)[:, None] * np.ones(2)
         >>> print(find_stages(t, own, np.zeros((101, 2, 2)), loss)[0])
-        query 1: growth t = 0 to 1.4, convergence t = 1.4 to 10
+        query 1: growth t = 0 to 1.386, convergence t = 1.386 to 10
     """
     t, own, others, losses = (np.asarray(v, float) for v in (times, own, others, losses))
     if own.shape != losses.shape or others.shape[:2] != own.shape or own.shape[0] != t.size:
@@ -122,33 +126,31 @@ def find_stages(
     found = []
     for k in range(own.shape[1]):
         excess = losses[:, k] - floors[k]
-        reached = np.flatnonzero(excess <= share * excess[0])
-        starts = [("growth", 0)]
-        if reached.size:
-            starts.append(("convergence", int(reached[0])))
+        reached = crossing(t, excess, share * float(excess[0]), rising=False)
+        starts = [("growth", float(t[0]))]
+        if np.isfinite(reached):
+            starts.append(("convergence", reached))
         rise, fall = own[:, k] - own[0, k], others[0, k] - others[:, k]
         fall[:, k] = -np.inf
         m = int(np.argmax(np.max(fall - rise[:, None], axis=0)))
         dominant = None
         if np.max(fall[:, m] - rise) > prominence * np.max(np.abs(rise)):
             dominant = m
-            overtakes = int(np.argmax(fall[:, m] - rise))
-            rapid = int(np.argmax(lead * fall[:, m] - rise))
-            turn = [("turning away", 0), ("turning point", overtakes), ("growth", rapid)]
+            overtakes = float(t[np.argmax(fall[:, m] - rise)])
+            rapid = float(t[np.argmax(lead * fall[:, m] - rise)])
+            turn = [("turning away", float(t[0])), ("turning point", overtakes), ("growth", rapid)]
             starts = turn + starts[1:]
         found.append(QueryStages(k, dominant, _consecutive(t, starts)))
     return found
 
 
-def _consecutive(t: np.ndarray, starts: list[tuple[str, int]]) -> list[Stage]:
+def _consecutive(t: np.ndarray, starts: list[tuple[str, float]]) -> list[Stage]:
     """Phases from where each begins to where the next does; empty ones are left out."""
-    last = len(t) - 1
-    begun = [(name, row) for name, row in starts if row < last or row == 0]
-    ends = [row for _, row in begun[1:]] + [last]
+    first, last = float(t[0]), float(t[-1])
+    begun = [(name, time) for name, time in starts if time < last or time == first]
+    ends = [time for _, time in begun[1:]] + [last]
     # A later phase that begins earlier cuts the one before short.
     ends = list(itertools.accumulate(reversed(ends), min))[::-1]
     return [
-        Stage(name, float(t[row]), float(t[end]))
-        for (name, row), end in zip(begun, ends, strict=True)
-        if row < end
+        Stage(name, time, end) for (name, time), end in zip(begun, ends, strict=True) if time < end
     ]

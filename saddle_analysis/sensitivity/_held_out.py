@@ -9,7 +9,6 @@ import numpy as np
 from jaxtyping import Array, Key
 
 from landscapes import Landscape, NeuronLandscape
-from landscapes.networks import with_samples
 from particles import Ensemble, InvalidInput
 
 from ..spectra import HessianOperator, smallest_eigenpair
@@ -62,16 +61,17 @@ def held_out_curvature(
         >>> held_out_curvature(jax.random.key(0), landscape, mu).held_out.shape
         (2,)
     """
-    if not isinstance(landscape, NeuronLandscape):
+    network = landscape.unwrapped
+    if not isinstance(network, NeuronLandscape):
         raise InvalidInput(
-            f"landscape is a {type(landscape).__name__}, which has no samples to split."
+            f"landscape is a {type(network).__name__}, which has no samples to split."
         )
-    samples, outputs = landscape.f.shape
+    samples, outputs = network.f.shape
     if samples < 2 * outputs:
         raise InvalidInput(f"landscape has M = {samples} samples; halves need {outputs} each.")
     landscape.require_fit(ensemble)
     rows = jax.random.permutation(key, samples)[: 2 * (samples // 2)].reshape(2, -1)
-    halves = [with_samples(landscape, landscape.x[own], landscape.f[own]) for own in rows]
+    halves = [landscape.replace(x=network.x[own], f=network.f[own]) for own in rows]
     operators = [HessianOperator(half, ensemble, chunk=chunk) for half in halves]
     pairs = [smallest_eigenpair(operator, tolerance=tolerance) for operator in operators]
     fields = [pair.fields[0] for pair in pairs]

@@ -141,16 +141,13 @@ def _gram(
     landscape: Landscape, ensemble: Ensemble, duals: PyTree, chunk: int
 ) -> Float[Array, "rank rank"]:
     """⟨∇⟨q_a, Φ⟩, ∇⟨q_b, Φ⟩⟩ in L²(μ), accumulated over chunks of particles."""
-    rank = jax.tree.leaves(duals)[0].shape[0]
 
     def part(particles: PyTree, weights: Array) -> Array:
         count = weights.shape[0]
         own = Ensemble(particles)
         one = lambda dual: landscape.gradient_field(own, dual, chunk=count)  # noqa: E731
         fields = jax.lax.map(one, duals)
-        rows = [leaf.reshape(rank, count, -1) for leaf in jax.tree.leaves(fields)]
-        columns = jnp.concatenate(rows, axis=2)
-        left = (columns * weights[None, :, None]).reshape(rank, -1)
-        return jnp.matmul(left, columns.reshape(rank, -1).T, precision="highest")
+        rows = jax.vmap(own.with_weights(weights).to_vector)(fields)
+        return jnp.matmul(rows, rows.T, precision="highest")
 
     return stream_sum(part, ensemble.particles, ensemble.weights, chunk, ensemble.mesh)

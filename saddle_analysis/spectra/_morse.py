@@ -102,7 +102,7 @@ def morse_index(
         pairs = dense_eigenpairs(operator, lambda values: values < -threshold, lambda _: target)
         _require_threshold(threshold, pairs.norm, dtype)
         return MorseIndex(pairs.values.size, threshold, 0.0, pairs)
-    spending, key = Spending(budget), fixed_unless(key)
+    spending = Spending(budget)
     count = max(1, expected)
     rule = SweepRule(
         count, "smallest", target, False, -threshold, np.inf, confidence, "threshold", 10.0
@@ -111,7 +111,7 @@ def morse_index(
     vectors = jnp.zeros((0, size), dtype)
     values, others, norm, failure = np.zeros(0), np.zeros(0), 0.0, 1.0
     while True:
-        key, start = jax.random.split(key)
+        key, start = jax.random.split(fixed_unless(key))
         sweep = certain_sweep(operator, start, capacity, vectors, rule, spending)
         norm = max(norm, sweep.norm)
         vectors = jnp.concatenate([vectors, sweep.vectors])

@@ -10,7 +10,6 @@ import jax.numpy as jnp
 import numpy as np
 import scipy.sparse.linalg
 from jax.core import Tracer
-from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, PyTree
 
 from landscapes import Landscape
@@ -119,13 +118,12 @@ class HessianOperator(eqx.Module):
     # --- as a matrix -----------------------------------------------------------------------------
 
     def to_vector(self, field: PyTree) -> Float[Array, " size"]:
-        """A vector field as coordinates in an orthonormal basis of L²(μ): √p_i u_i, flattened."""
-        return ravel_pytree(_scaled(field, jnp.sqrt(self.ensemble.probabilities)))[0]
+        """Coordinates in an orthonormal basis of L²(μ): `Ensemble.to_vector`."""
+        return self.ensemble.to_vector(field)
 
     def to_field(self, vector: Array) -> PyTree:
         """The vector field with the given coordinates; inverse of `to_vector`."""
-        _, unravel = ravel_pytree(self.ensemble.particles)
-        return _scaled(unravel(jnp.asarray(vector)), 1 / jnp.sqrt(self.ensemble.probabilities))
+        return self.ensemble.to_field(vector)
 
     @eqx.filter_jit
     def matvec(self, vector: Float[Array, " size"]) -> Float[Array, " size"]:
@@ -154,9 +152,3 @@ class HessianOperator(eqx.Module):
         shape = (self.size, self.size)
         linear: Any = scipy.sparse.linalg.LinearOperator
         return linear(shape, matvec=matvec, dtype=self.dtype)
-
-
-def _scaled(field: PyTree, factor: Float[Array, " particles"]) -> PyTree:
-    return jax.tree.map(
-        lambda leaf: leaf * factor.reshape(-1, *[1] * (leaf.ndim - 1)).astype(leaf.dtype), field
-    )

@@ -44,4 +44,5 @@ def ritz_values(
 
 
 def _inner_products(ensemble: Ensemble, left: PyTree, right: PyTree) -> Array:
-    return jax.lax.map(lambda u: jax.lax.map(lambda v: ensemble.inner(u, v), right), left)
+    rows, columns = (jax.vmap(ensemble.to_vector)(fields) for fields in (left, right))
+    return jnp.matmul(rows, columns.T, precision="highest")

@@ -7,9 +7,10 @@ import pytest
 from jaxtyping import Array
 
 from landscapes import Landscape
-from meanfield import GradientFlow, Outcome, escape_study, simulate_perturbed, unstable_pairs
-from meanfield.studies import KICKS, kick_field
+from meanfield import GradientFlow, Outcome, escape_study, simulate_perturbed
+from meanfield.studies import UnusablePerturbationWarning
 from particles import Ensemble, InvalidInput
+from saddle_analysis import PERTURBATIONS, HessianOperator, isotropic, unstable_eigenpairs
 
 RATE = 3.0
 
@@ -41,7 +42,7 @@ def saddle() -> Ensemble:
 
 
 @pytest.mark.parametrize("kind", ["isotropic", "hessian-guided", "eigenvector"])
-def test_kicks_have_the_asked_norm(saddle: Ensemble, kind: str) -> None:
+def test_perturbations_have_the_asked_norm(saddle: Ensemble, kind: str) -> None:
     # A potential has no interaction: guided noise needs one, so it is taken of a coupled landscape.
     class Coupled(DoubleWell):
         def risk(self, moments: Array, fast: None = None) -> Array:
@@ -50,33 +51,32 @@ def test_kicks_have_the_asked_norm(saddle: Ensemble, kind: str) -> None:
         def features(self, particle: Array) -> Array:
             return jnp.stack([DoubleWell.features(self, particle), jnp.sum(particle)])
 
-    flow = GradientFlow(Coupled())
-    field = kick_field(jax.random.key(0), kind, flow, saddle, 0.02)
+    field = PERTURBATIONS[kind](jax.random.key(0), Coupled(), saddle, 0.02)
     assert float(saddle.norm(field)) == pytest.approx(0.02, rel=1e-12)
 
 
-def test_no_kick_moves_nothing(saddle: Ensemble) -> None:
-    field = kick_field(jax.random.key(0), "none", GradientFlow(DoubleWell()), saddle, 0.02)
+def test_no_perturbation_moves_nothing(saddle: Ensemble) -> None:
+    field = PERTURBATIONS["none"](jax.random.key(0), DoubleWell(), saddle, 0.02)
     assert float(saddle.norm(field)) == 0.0
 
 
-def test_unstable_pairs_finds_every_copy(saddle: Ensemble) -> None:
-    pairs = unstable_pairs(GradientFlow(DoubleWell()), saddle)
+def test_every_unstable_copy_is_found(saddle: Ensemble) -> None:
+    pairs = unstable_eigenpairs(HessianOperator(DoubleWell(), saddle))
     assert pairs.values == pytest.approx([-RATE] * 6, abs=1e-7)
 
 
 def test_escape_times_follow_the_closed_form(saddle: Ensemble) -> None:
     flow = GradientFlow(DoubleWell(), scheme="adaptive")
-    pairs = unstable_pairs(flow, saddle)
+    pairs = unstable_eigenpairs(HessianOperator(flow.landscape, saddle))
     near = saddle.with_particles(saddle.particles + jnp.array([1e-6, 0.0]))
     # The saddle's loss is zero, so the level to fall to is set by hand through an offset.
     lifted = GradientFlow(_Lifted(), scheme="adaptive")
-    studies = escape_study(
+    study = escape_study(
         lifted,
         saddle,
         pairs,
         key=jax.random.key(1),
-        kinds=("none", "isotropic", "eigenvector"),
+        perturbations={n: PERTURBATIONS[n] for n in ("none", "isotropic", "eigenvector")},
         norm=1e-3,
         seeds=4,
         horizon=8.0,
@@ -84,6 +84,8 @@ def test_escape_times_follow_the_closed_form(saddle: Ensemble) -> None:
         start=near,
         fall=1e-4,
     )
+    studies = study.runs
+    assert not study.left_out
     for study in studies:
         # ½·3·c²·e^{6t} = 1e-4, c the L² norm of the x components.
         exact = np.log(2e-4 / (RATE * study.overlaps**2)) / (2 * RATE)
@@ -91,6 +93,46 @@ def test_escape_times_follow_the_closed_form(saddle: Ensemble) -> None:
         assert study.predicted == pytest.approx(exact, abs=0.005)
     assert studies[0].times[0] > np.median(studies[1].times) > studies[2].times[0]
     assert studies[0].times.shape == (1,)
+
+
+class PhaseRetrieval(Landscape):
+    """L(μ) = ½⟨(∫(w·x)² dμ − c (w₀·x)²)²⟩: at the origin all features have gradient zero."""
+
+    x: Array
+    f: Array
+
+    def features(self, particle: Array) -> Array:
+        return (self.x @ particle) ** 2
+
+    def risk(self, moments: Array, fast: None = None) -> Array:
+        return 0.5 * jnp.mean((moments - self.f) ** 2)
+
+
+def test_an_unusable_perturbation_is_left_out_and_said_so() -> None:
+    x = jax.random.normal(jax.random.key(0), (40, 3))
+    landscape = PhaseRetrieval(x, 2.0 * x[:, 0] ** 2)
+    origin = Ensemble(jnp.zeros((5, 3)))
+    flow = GradientFlow(landscape, scheme="adaptive")
+    pairs = unstable_eigenpairs(HessianOperator(landscape, origin))
+    exact = np.linalg.eigvalsh(-2 * np.asarray(x.T @ (landscape.f[:, None] * x)) / 40)
+    assert pairs.values[0] == pytest.approx(exact[0], rel=1e-9)
+    with pytest.warns(UnusablePerturbationWarning, match="interaction operator is zero"):
+        study = escape_study(
+            flow,
+            origin,
+            pairs,
+            key=jax.random.key(1),
+            norm=1e-3,
+            seeds=2,
+            horizon=1.0,
+            dt=0.01,
+        )
+    assert [run.kind for run in study.runs] == ["none", "isotropic", "eigenvector"]
+    assert list(study.left_out) == ["hessian-guided"]
+    assert "the Hessian is zero" not in study.left_out["hessian-guided"]
+    for run in study.runs[1:]:
+        assert run.times == pytest.approx(run.predicted, rel=0.05)
+    assert np.isnan(study.runs[0].predicted).all()  # the origin itself stays
 
 
 class _Lifted(DoubleWell):
@@ -105,7 +147,7 @@ def test_perturbed_flow_leaves_the_saddle_and_stops_at_the_minimum(saddle: Ensem
         key=jax.random.key(2),
         horizon=80.0,
         dt=0.01,
-        kind="isotropic",
+        perturbation=isotropic,
         tolerance=1e-4,
         norm=1e-2,
         window=6.0,
@@ -128,7 +170,7 @@ def test_perturbed_flow_without_a_way_down_keeps_the_ensemble() -> None:
         key=jax.random.key(0),
         horizon=50.0,
         dt=0.1,
-        kind="isotropic",
+        perturbation=isotropic,
         window=2.0,
     )
     assert run.events[-1].what == "stationary"
@@ -143,7 +185,7 @@ def test_same_key_same_history(saddle: Ensemble) -> None:
             key=jax.random.key(5),
             horizon=4.0,
             dt=0.05,
-            kind="isotropic",
+            perturbation=isotropic,
             window=2.0,
         )
         return run.trajectory.loss.values.tolist()
@@ -170,9 +212,8 @@ def test_no_seeds_are_refused(saddle: Ensemble) -> None:
         escape_study(
             flow,
             saddle,
-            unstable_pairs(flow, saddle),
+            unstable_eigenpairs(HessianOperator(flow.landscape, saddle)),
             key=jax.random.key(0),
-            kinds=KICKS,
             norm=1.0,
             seeds=0,
             horizon=1.0,

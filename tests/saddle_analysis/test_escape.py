@@ -102,21 +102,25 @@ def test_second_order_prediction_of_a_quadratic_saddle() -> None:
     landscape = Polynomial(lambda m: 0.5 * (3 * m[0] ** 2 - 2 * m[1] ** 2 - m[2] ** 2))
     mu = at(0.0, 0.0, 0.0)
     pairs = extreme_eigenpairs(HessianOperator(landscape, mu), 3)
-    kick = jnp.array([[0.0, 1e-3, 2e-3]])
-    prediction = second_order_prediction(pairs, mu, kick)
+    shift = jnp.array([[0.0, 1e-3, 2e-3]])
+    prediction = second_order_prediction(pairs, mu, shift)
     assert prediction.unstable == pytest.approx(1)
     t = np.array([0.0, 0.7])
     exact = []
     for time in t:
-        moved = kick * jnp.exp(jnp.array([-3.0, 2.0, 1.0]) * time)
+        moved = shift * jnp.exp(jnp.array([-3.0, 2.0, 1.0]) * time)
         exact.append(float(landscape.value(mu)) - float(landscape.value(displaced(mu, moved))))
     np.testing.assert_allclose(prediction.decrease(t), exact, rtol=1e-9)
     late = prediction.time_to(1.0)
-    sizes = np.linalg.norm(prediction.overlaps * np.exp(prediction.rates * late))
-    assert sizes == pytest.approx(1.0, rel=1e-9)
+    assert prediction.decrease(late)[0] == pytest.approx(1.0, rel=1e-9)
+    assert prediction.time_to(1e-12) == 0.0
+    still = second_order_prediction(pairs, mu, jnp.zeros((1, 3)))
+    assert still.time_to(1.0) == float("inf")
+    with pytest.raises(InvalidInput, match="fall is 0"):
+        prediction.time_to(0.0)
     stable = extreme_eigenpairs(HessianOperator(landscape, mu), which="largest")
     with pytest.raises(InvalidInput, match="no negative eigenvalue"):
-        second_order_prediction(stable, mu, kick)
+        second_order_prediction(stable, mu, shift)
 
 
 def test_dissipation_is_the_slope_of_the_loss() -> None:

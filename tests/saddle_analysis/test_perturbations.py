@@ -9,9 +9,11 @@ from saddle_analysis_spectra import Polynomial
 
 from particles import Ensemble, InvalidInput
 from saddle_analysis import (
+    PERTURBATIONS,
     HessianOperator,
     along,
     displaced,
+    eigenvector,
     extreme_eigenpairs,
     hessian_guided,
     isotropic,
@@ -25,8 +27,8 @@ def test_all_kinds_have_the_asked_norm(weighted: bool) -> None:
     key = jax.random.key(0)
     fields = [
         along(mu, extreme_eigenpairs(operator).fields[0], 1e-3),
-        isotropic(key, mu, 1e-3),
-        hessian_guided(key, operator, 1e-3),
+        isotropic(key, helpers.regression(), mu, 1e-3),
+        hessian_guided(key, helpers.attention(), mu, 1e-3),
     ]
     for field in fields:
         assert float(mu.norm(field)) == pytest.approx(1e-3, rel=1e-10)
@@ -39,7 +41,9 @@ def test_guided_noise_has_the_covariance_of_the_squared_operator() -> None:
     mu = Ensemble(jnp.ones((3, 2)), jnp.array([1.0, 2.0, 3.0]))
     operator = HessianOperator(Polynomial(lambda m: m[0] ** 2 - 2 * m[1] ** 2), mu)
     keys = jax.random.split(jax.random.key(0), 4000)
-    draw = jax.vmap(lambda key: operator.to_vector(hessian_guided(key, operator, 1.0)))
+    draw = jax.vmap(
+        lambda key: operator.to_vector(hessian_guided(key, operator.landscape, mu, 1.0))
+    )
     samples = np.asarray(draw(keys))
     values, vectors = np.linalg.eigh(np.asarray(operator.dense()))
     shares = np.mean((samples @ vectors) ** 2, axis=0)
@@ -54,16 +58,21 @@ def test_isotropic_noise_is_white_in_the_tangent_space() -> None:
     mu = helpers.cloud(size=3, weighted=True)
     operator = HessianOperator(helpers.regression(), mu)
     keys = jax.random.split(jax.random.key(0), 4000)
-    samples = np.asarray(jax.vmap(lambda k: operator.to_vector(isotropic(k, mu, 1.0)))(keys))
+    samples = np.asarray(
+        jax.vmap(lambda k: operator.to_vector(isotropic(k, operator.landscape, mu, 1.0)))(keys)
+    )
     size = operator.size
     np.testing.assert_allclose(samples.T @ samples / 4000, np.eye(size) / size, atol=0.015)
 
 
 def test_the_key_decides() -> None:
     mu, key = helpers.cloud(), jax.random.key(3)
-    np.testing.assert_array_equal(isotropic(key, mu, 0.1).a, isotropic(key, mu, 0.1).a)
-    other = isotropic(jax.random.fold_in(key, 1), mu, 0.1)
-    assert not np.array_equal(isotropic(key, mu, 0.1).a, other.a)
+    np.testing.assert_array_equal(
+        isotropic(key, helpers.regression(), mu, 0.1).a,
+        isotropic(key, helpers.regression(), mu, 0.1).a,
+    )
+    other = isotropic(jax.random.fold_in(key, 1), helpers.regression(), mu, 0.1)
+    assert not np.array_equal(isotropic(key, helpers.regression(), mu, 0.1).a, other.a)
 
 
 def test_nowhere_to_go_is_refused() -> None:
@@ -71,6 +80,22 @@ def test_nowhere_to_go_is_refused() -> None:
     with pytest.raises(InvalidInput, match="field is zero"):
         along(mu, jax.tree.map(jnp.zeros_like, mu.particles), 1.0)
     flat = mu.with_particles(jax.tree.map(jnp.zeros_like, mu.particles))
-    operator = HessianOperator(helpers.regression(), flat, part="interaction")
-    with pytest.raises(InvalidInput, match="use isotropic"):
-        hessian_guided(jax.random.key(0), operator, 1.0)
+    with pytest.raises(InvalidInput, match="the interaction operator is zero"):
+        hessian_guided(jax.random.key(0), helpers.regression(), flat, 1.0)
+
+
+def test_the_eigenvector_has_either_sign() -> None:
+    mu = helpers.cloud()
+    drawn = [eigenvector(jax.random.key(k), helpers.regression(), mu, 0.1).a for k in range(8)]
+    assert any(np.allclose(drawn[0], -other, atol=1e-8) for other in drawn)
+    assert list(PERTURBATIONS) == ["none", "isotropic", "hessian-guided", "eigenvector"]
+
+
+def test_displacements_lost_to_round_off_are_refused(precision: str) -> None:
+    mu = helpers.cloud()
+    field = isotropic(jax.random.key(0), helpers.regression(), mu, 1.0)
+    eps = float(jnp.finfo(precision).eps)
+    displaced(mu, along(mu, field, 100 * eps))
+    with pytest.raises(InvalidInput, match=f"{precision} does not resolve"):
+        displaced(mu, along(mu, field, eps / 10))
+    displaced(mu, along(mu, field, 0.0))
