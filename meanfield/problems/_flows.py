@@ -5,12 +5,19 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from landscapes import Confined, Landscape
 from particles import InvalidInput
 
-from ..flows import GradientFlow, Scheme, scheme_from
+from ..flows import (
+    AcceleratedFlow,
+    Diffusion,
+    GradientFlow,
+    Resampling,
+    Scheme,
+    scheme_from,
+)
 from ._options import Natural, NonNegative, Positive, Range
 
 SchemeName = Literal["euler", "heun", "bosh3", "tsit5", "adaptive"]
@@ -74,8 +81,6 @@ class Gradient(SchemeOptions):
         Raises:
             InvalidInput: options that do not fit together, or not the landscape.
         """
-        from ..flows import Diffusion, Resampling
-
         ratios = {"limit": None, "frozen": math.inf}
         ratio = ratios[self.ratio] if isinstance(self.ratio, str) else self.ratio
         jumps = [Diffusion(self.temperature)] if self.temperature else []
@@ -98,14 +103,12 @@ class Accelerated(SchemeOptions):
     damping: Positive | Literal["nesterov"] = "nesterov"
     """Friction γ, per time; nesterov is 3/t."""
 
-    def build(self, landscape: Landscape) -> Any:
+    def build(self, landscape: Landscape) -> AcceleratedFlow:
         """The flow.
 
         Raises:
             InvalidInput: options that do not fit together.
         """
-        from ..flows import AcceleratedFlow
-
         return AcceleratedFlow(
             self.confined(landscape),
             scheme=self.stepper(),

@@ -13,7 +13,7 @@ from jaxtyping import Array, Key
 from landscapes import Landscape
 from particles import Ensemble, InvalidInput, gaussian, particle_mesh, placed
 
-from ..flows import GradientFlow as AbstractFlow  # until the base is there
+from ..flows import AbstractFlow
 from ._config import REGISTRIES, Config, load_config
 from ._options import require_ranges
 from ._problem import Draw, Problem

@@ -8,8 +8,7 @@ import xarray
 from particles import Ensemble
 
 from .. import plots
-from ..flows import GradientFlow as AbstractFlow
-from ..flows import free_energy
+from ..flows import AbstractFlow, free_energy
 from ..problems import Features, Problem
 from ..results import Claim, Result
 from ..runs import Run
