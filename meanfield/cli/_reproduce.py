@@ -3,78 +3,114 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Annotated, Literal
+import typing
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
 import tyro
 
+from ..problems import option_table
 from ..reports import Report
-from ..reproductions import (
-    reproduce_hcl23_balanced,
-    reproduce_hcl23_imbalanced,
-    reproduce_ks24,
-    reproduce_mt25,
-    reproduce_yks25,
-    reproduce_zsls25_merged,
-    reproduce_zsls25_separate,
-)
+from ..reproductions import REPRODUCTIONS, Reproduction
+from ..results import Result
 from ._common import Common
 
-Name = Literal[
-    "ks24",
-    "yks25",
-    "zsls25-merged",
-    "zsls25-separate",
-    "mt25",
-    "hcl23-balanced",
-    "hcl23-imbalanced",
-    "all",
-]
-RECIPES: dict[str, tuple[str, Callable[[Reproduce, Report], None]]] = {}
+ALL = "all"
+Name = Literal[*REPRODUCTIONS, "all"]  # pyright: ignore[reportInvalidTypeForm]
+
+
+def _options_of_all() -> type:
+    """Names, and one optional field for each option that a reproduction has."""
+    kinds: dict[str, Any] = {}
+    texts: dict[str, dict[str, list[str]]] = {}
+    for name, reproduction in REPRODUCTIONS.items():
+        hints = typing.get_type_hints(reproduction.options, include_extras=True)
+        for row in option_table(reproduction.options):
+            kinds[row.name] = hints[row.name]
+            text = f"{row.text.removesuffix('.')}, by default {row.default}"
+            texts.setdefault(row.name, {}).setdefault(text, []).append(name)
+    listed = tyro.conf.arg(metavar="NAME …", help=f"{', '.join(REPRODUCTIONS)}, or all.")
+    names = Annotated[tuple[Name, ...], tyro.conf.Positional, listed]
+    fields: list[Any] = [("names", names, field(default=(ALL,)))]
+    for option, kind in kinds.items():
+        metavar = "N …" if typing.get_origin(kind) is tuple else "N"
+        said = tyro.conf.arg(metavar=metavar, help=_said(texts[option]), help_behavior_hint="")
+        fields.append((option, Annotated[kind | None, said], field(default=None)))
+    return dataclasses.make_dataclass("ReproduceOptions", fields, frozen=True)
+
+
+def _said(texts: Mapping[str, Sequence[str]]) -> str:
+    """What an option does, and for which reproductions."""
+    return " ".join(
+        f"{text} ({'all' if len(names) == len(REPRODUCTIONS) else ', '.join(names)})."
+        for text, names in texts.items()
+    )
+
+
+ReproduceOptions = _options_of_all()
 
 
 @dataclass(frozen=True)
 class Reproduce(Common):
-    """A source's headline results as claims, with figures."""
+    """A source's headline results as claims, with figures; without a name, all of them.
 
-    names: Annotated[tuple[Name, ...], tyro.conf.Positional] = ("all",)
-    """Sources to reproduce."""
-    seed: int = 0
-    """Of every random draw."""
-    seeds: int = 32
-    """Runs wherever a statement is about random starts or kicks."""
-    particles: int = 72
-    """Number N of particles."""
-    samples: int = 512
-    """Number M of samples."""
-    features: int = 20
-    """Number K of features of the softmax attention."""
+    An option acts on every reproduction that is named, or is refused.
+    """
+
+    command = "reproduce"
+
+    config: Annotated[Path | None, tyro.conf.arg(metavar="FILE", help_behavior_hint="")] = None
+    """The config.toml of earlier reproductions, to repeat them."""
+    options: Any = field(default_factory=ReproduceOptions)
 
     def __call__(self) -> int:
         """Run the reproductions; see `meanfield reproduce --help`."""
-        names = list(RECIPES) if "all" in self.names else list(dict.fromkeys(self.names))
-        folder = self.folder("reproduce")
-        report = Report(folder, "Reproductions", self)
-        for name in names:
-            title, recipe = RECIPES[name]
-            self.say(f"{name}: {title}")
-            part = Report(folder / name, title, dataclasses.replace(self, names=(name,)))
-            recipe(self, part)
-            part.finish()
-            report.claim(*part.claims)
-            report.text(f"[{name}: {title}]({name}/report.md)")
-        report.finish()
-        self.show(report, "reproduce")
+        chosen = self._chosen()
+        folder = self.folder()
+        report = Report(folder, "Reproductions", self.command, self)
+        for reproduction, options in chosen:
+            report.add(self._run(reproduction, options, folder / reproduction.name))
+            report.finish()
+        self.show(report)
         return 0
 
+    def _chosen(self) -> list[tuple[Reproduction[Any], Any]]:
+        """The reproductions with their options.
 
-RECIPES |= {
-    "ks24": ("the attention landscape: levels, saddles, escape, timescales", reproduce_ks24),
-    "yks25": ("Hessian-guided perturbation against the others", reproduce_yks25),
-    "zsls25-merged": ("linear attention, merged key and query", reproduce_zsls25_merged),
-    "zsls25-separate": ("linear attention, separate key and query", reproduce_zsls25_separate),
-    "mt25": ("linear attention, exact dynamics of one head", reproduce_mt25),
-    "hcl23-balanced": ("softmax attention, balanced features", reproduce_hcl23_balanced),
-    "hcl23-imbalanced": ("softmax attention, one dominant feature", reproduce_hcl23_imbalanced),
-}
+        Raises:
+            InvalidInput: an option that one of them does not have, or that is out of range.
+        """
+        given = {
+            entry.name: getattr(self.options, entry.name)
+            for entry in dataclasses.fields(self.options)
+            if entry.name != "names" and getattr(self.options, entry.name) is not None
+        }
+        found = [REPRODUCTIONS[name] for name in _names(self.options.names)]
+        return [(reproduction, reproduction.configured(**given)) for reproduction in found]
+
+    def _run(self, reproduction: Reproduction[Any], options: Any, folder: Path) -> Result:
+        """Write the parts to a folder of their own as they come; returns what the index says."""
+        name, titles = reproduction.name, reproduction.titles
+        config = dataclasses.replace(
+            self,
+            options=ReproduceOptions(names=(name,), **dataclasses.asdict(options)),
+        )
+        report = Report(folder, reproduction.title, self.command, config)
+        parts = reproduction.results(options, progress=self.talks)
+        try:
+            for number, title in enumerate(titles, 1):
+                self.say(f"{name} {number}/{len(titles)}: {title}")
+                report.add(next(parts))
+        finally:  # what was found stays, whatever ends the rest
+            report.finish()
+        index = Result(f"{name}: {reproduction.title}")
+        index.text(f"[{name}]({name}/report.md)")
+        index.claim(*report.found.claims)
+        return index
+
+
+def _names(names: Sequence[str]) -> list[str]:
+    """The names, each once."""
+    return list(REPRODUCTIONS) if ALL in names else list(dict.fromkeys(names))

@@ -8,6 +8,7 @@ from typing import Any, Generic, TypeVar
 
 from particles import InvalidInput
 
+from ..problems import require_ranges
 from ..results import Result
 
 Options = TypeVar("Options")
@@ -20,7 +21,8 @@ class Reproduction(Generic[Options]):
     Args:
         name: by which it is called.
         title: what it is about, in a few words.
-        options: a frozen dataclass; every field has a default and acts on the results.
+        options: a frozen dataclass; every field has a default, a range (such as `Count`) and a
+            docstring, and acts on the results.
         parts: given the options and whether to show progress, yields one result a part, each
             computed when it is asked for.
         titles: of the parts' results, in order, known before they are computed.
@@ -41,7 +43,7 @@ class Reproduction(Generic[Options]):
         """The options, the named ones set and the others at their defaults.
 
         Raises:
-            InvalidInput: there is no such option, or the options refuse the value.
+            InvalidInput: there is no such option, or a value is out of range.
         """
         unknown = [name for name in options if name not in self.option_names]
         if unknown:
@@ -49,7 +51,9 @@ class Reproduction(Generic[Options]):
                 f"{unknown[0]} is no option of {self.name}; its options are "
                 f"{', '.join(self.option_names)}."
             )
-        return self.options(**options)
+        chosen = self.options(**options)
+        require_ranges(chosen)
+        return chosen
 
     def results(self, options: Options, *, progress: bool = False) -> Iterator[Result]:
         """The results of the parts, each computed when it is asked for.

@@ -6,6 +6,7 @@ import functools
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Annotated
 
 import jax
 import numpy as np
@@ -19,6 +20,7 @@ from saddle_analysis.curves import QueryStages
 
 from .. import plots
 from ..flows import GradientFlow
+from ..problems import Count, Range, Seed
 from ..results import Claim, Result
 from ..runs import Run, log_spaced, simulate
 from ..studies import (
@@ -28,7 +30,7 @@ from ..studies import (
     softmax_tail_study,
     zero_head,
 )
-from ._base import Reproduction, require_at_least
+from ._base import Reproduction
 from ._hcl23 import (
     ATTENTION,
     SOURCE,
@@ -60,15 +62,12 @@ TITLES = (
 class HCL23BalancedOptions:
     """Options of the reproduction of HCL23 with balanced features."""
 
-    seed: int = 0
+    seed: Seed = 0
     """Of every random draw."""
-    features: int = 20
+    features: Annotated[int, Range(5, 10**4)] = 20
     """Number K of features."""
-    samples: int = 512
+    samples: Count = 512
     """Number of sampled prompts."""
-
-    def __post_init__(self) -> None:
-        require_at_least(self, features=5, samples=1)  # below, sizes relative to it coincide
 
     @property
     def sizes(self) -> list[int]:

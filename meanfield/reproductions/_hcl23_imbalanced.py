@@ -6,7 +6,7 @@ import functools
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import jax
 import numpy as np
@@ -21,6 +21,7 @@ from landscapes.softmax_attention import (
 
 from .. import plots
 from ..flows import GradientFlow
+from ..problems import Count, Range, Seed
 from ..reports import exponent_claims
 from ..results import Claim, Result
 from ..studies import (
@@ -28,7 +29,7 @@ from ..studies import (
     convergence_study,
     softmax_imbalance_study,
 )
-from ._base import Reproduction, require_at_least
+from ._base import Reproduction
 from ._hcl23 import (
     ATTENTION,
     CONVERGED,
@@ -66,15 +67,12 @@ TITLES = (
 class HCL23ImbalancedOptions:
     """Options of the reproduction of HCL23 with one dominant feature."""
 
-    seed: int = 0
+    seed: Seed = 0
     """Of every random draw."""
-    features: int = 20
+    features: Annotated[int, Range(4, 10**4)] = 20
     """Number K of features."""
-    samples: int = 512
+    samples: Count = 512
     """Number of sampled prompts."""
-
-    def __post_init__(self) -> None:
-        require_at_least(self, features=4, samples=1)  # below, there are fewer phases
 
 
 def parts(options: HCL23ImbalancedOptions, progress: bool = False) -> Iterator[Result]:

@@ -24,11 +24,11 @@ from saddle_analysis import (
 
 from .. import plots
 from ..flows import GradientFlow
-from ..problems import Setting, realisable
+from ..problems import Count, Seed, Setting, realisable
 from ..reports import growth_result
 from ..results import Claim, Result
 from ..runs import Run, every, log_spaced, simulate
-from ._base import Reproduction, require_at_least
+from ._base import Reproduction
 
 SOURCE = "KS24; theory 2"
 SPECTRUM = (1.0, 0.5, 0.2)
@@ -47,17 +47,14 @@ TITLES = (
 class KS24Options:
     """Options of the reproduction of KS24."""
 
-    seed: int = 0
+    seed: Seed = 0
     """Of every random draw."""
-    seeds: int = 32
+    seeds: Count = 32
     """Random starts."""
-    particles: int = 72
+    particles: Count = 72
     """Number N of particles."""
-    samples: int = 512
+    samples: Count = 512
     """Number M of samples."""
-
-    def __post_init__(self) -> None:
-        require_at_least(self, seeds=1, particles=1, samples=1)
 
 
 def parts(options: KS24Options, progress: bool = False) -> Iterator[Result]:

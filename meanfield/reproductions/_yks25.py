@@ -21,11 +21,11 @@ from saddle_analysis import (
 
 from .. import plots
 from ..flows import GradientFlow
-from ..problems import realisable
+from ..problems import Count, Seed, realisable
 from ..reports import escape_result
 from ..results import Claim, Result
 from ..studies import simulate_perturbed
-from ._base import Reproduction, require_at_least
+from ._base import Reproduction
 
 SPECTRUM = (1.0, 0.5, 0.2)
 MISSING = (2,)
@@ -37,17 +37,14 @@ TITLES = ("Perturbations of equal norm", "The perturbed flow")
 class YKS25Options:
     """Options of the reproduction of YKS25."""
 
-    seed: int = 0
+    seed: Seed = 0
     """Of every random draw."""
-    seeds: int = 32
+    seeds: Count = 32
     """Runs for each kind of perturbation."""
-    particles: int = 72
+    particles: Count = 72
     """Number N of particles."""
-    samples: int = 512
+    samples: Count = 512
     """Number M of samples."""
-
-    def __post_init__(self) -> None:
-        require_at_least(self, seeds=1, particles=1, samples=1)
 
 
 def parts(options: YKS25Options, progress: bool = False) -> Iterator[Result]:
