@@ -35,8 +35,8 @@ def plot_exponents(ax: Axes, found: Convergence) -> None:
     times = found.data["time"].values
     for index, measure in enumerate(RECORDED):
         fits = found.along[measure.name]
-        value = np.array([fit.value for fit in fits])
-        error = np.array([fit.high - fit.value for fit in fits])
+        value = np.array([fit.exponent for fit in fits])
+        error = np.array([fit.high - fit.exponent for fit in fits])
         shift = 0.006 * (index - 1.5) * times[-1]  # bars of equal times side by side
         ax.errorbar(
             times + shift,
@@ -110,8 +110,8 @@ def _law(ax: Axes, measure: Measure, found: Convergence, index: int) -> bool:
         return False
     fit = found.exponents[measure.name]
     said = "exponent not resolved"
-    if np.isfinite(fit.value):
-        said = f"N^({fit.value:.2f} ± {fit.high - fit.value:.2f})"
+    if np.isfinite(fit.exponent):
+        said = f"N^({fit.exponent:.2f} ± {fit.high - fit.exponent:.2f})"
     ax.errorbar(scales, size, shown, ls="", label=f"{measure.label}: {said}", **style)
     weights = (size / np.maximum(bar, 1e-12 * size)) ** 2
     level = np.sum(weights * np.log(size / scales**measure.order)) / weights.sum()

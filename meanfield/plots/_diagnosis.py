@@ -19,8 +19,11 @@ from ._theme import (
     SMALL,
     THEORY,
     legend,
+    round_ticks,
     series_colour,
+    series_marker,
     shades,
+    with_unit,
 )
 
 if TYPE_CHECKING:
@@ -73,22 +76,35 @@ def plot_plane(ax: Axes, plane: xarray.Dataset, path: ArrayLike | None = None) -
         path: a trajectory's coordinates in the plane, shape `(times, 2)`.
     """
     first, second = plane["first"].values, plane["second"].values
-    loss = plane["loss"].values
-    drawn = ax.contourf(first, second, loss.T, 24, cmap=SIZES_MAP)
-    ax.contour(first, second, loss.T, 24, colors=PAPER, linewidths=0.3, alpha=0.6)
-    ax.figure.colorbar(drawn, ax=ax, label="loss L")
-    ax.contour(first, second, plane["prediction"].values.T, 8, colors=THEORY, linewidths=0.8)
-    ax.plot([], [], color=THEORY, lw=0.8, label="contours of the quadratic prediction")
+    loss, predicted = plane["loss"].values.T, plane["prediction"].values.T
+    levels = _levels(loss)
+    drawn = ax.contourf(first, second, loss, levels, cmap=SIZES_MAP)
+    bar = ax.figure.colorbar(drawn, ax=ax, label="loss L")
+    bar.locator = round_ticks(6)
+    bar.update_ticks()
+    every = levels[::2]
+    ax.contour(first, second, loss, every, colors=PAPER, linewidths=0.6, alpha=0.8)
+    ax.contour(first, second, predicted, every, colors=THEORY, linewidths=1.2, linestyles="dashed")
+    ax.plot([], [], color=PAPER, lw=1, label="contours of the loss")
+    ax.plot([], [], "--", color=THEORY, lw=1.2, label="quadratic prediction, same levels")
     if path is not None:
         path = np.asarray(path, float)
         ax.plot(*path.T, "o-", color=PAPER, mec=INK, ms=4, lw=1.5, label="trajectory")
     ax.plot(0, 0, "*", ms=14, color=PAPER, mec=INK, ls="none", label="the ensemble")
     ax.set(
-        xlabel=f"{plane['first'].attrs['long_name']} (particle units)",
-        ylabel=f"{plane['second'].attrs['long_name']} (particle units)",
+        xlabel=with_unit(plane["first"].attrs["long_name"], "particle units"),
+        ylabel=with_unit(plane["second"].attrs["long_name"], "particle units"),
         title=r"Loss on a plane in $L^2(\mu)$",
     )
-    legend(ax)
+    shown = legend(ax, "below", columns=2)
+    shown.get_frame().set_facecolor(QUIET)  # white lines must show in it
+    shown.get_frame().set_alpha(0.6)
+    shown.set_frame_on(True)
+
+
+def _levels(values: np.ndarray, count: int = 20) -> np.ndarray:
+    """Round levels from the smallest to the largest value."""
+    return round_ticks(count).tick_values(float(values.min()), float(values.max()))
 
 
 def plot_field(ax: Axes, field: xarray.Dataset, title: str = "First variation") -> None:
@@ -101,12 +117,12 @@ def plot_field(ax: Axes, field: xarray.Dataset, title: str = "First variation") 
     """
     if "second" in field.dims:
         _field_plane(ax, field)
-        ax.set_ylabel(f"{field['second'].attrs['long_name']} (particle units)")
+        ax.set_ylabel(with_unit(field["second"].attrs["long_name"], "particle units"))
     else:
         _field_line(ax, field)
         ax.set_ylabel(r"first variation $\delta L/\delta\mu$, centred (loss)")
-    ax.set(xlabel=f"{field['first'].attrs['long_name']} (particle units)", title=title)
-    ax.legend(fontsize=8, loc="upper right", framealpha=0.95)
+    ax.set(xlabel=with_unit(field["first"].attrs["long_name"], "particle units"), title=title)
+    legend(ax, "below", columns=2)
 
 
 def _field_line(ax: Axes, field: xarray.Dataset) -> None:
@@ -124,32 +140,54 @@ def _field_line(ax: Axes, field: xarray.Dataset) -> None:
 
 
 def _field_plane(ax: Axes, field: xarray.Dataset) -> None:
-    values = field["first_variation"].values
+    first, second = field["first"].values, field["second"].values
+    values = field["first_variation"].values.T
     most = float(np.abs(values).max()) or 1.0
-    levels = np.linspace(-most, most, 25)
-    drawn = ax.contourf(field["first"], field["second"], values.T, levels, cmap=SIGNS_MAP)
-    ax.figure.colorbar(
-        drawn, ax=ax, label=r"$\delta L/\delta\mu$, centred (loss); mass helps where negative"
-    )
-    step = max(1, values.shape[0] // ARROWS)
-    velocity = field["velocity"].values[:, ::step, ::step]
-    ax.quiver(
-        field["first"][::step],
-        field["second"][::step],
-        *velocity.transpose(0, 2, 1),
-        color=INK,
-        alpha=0.6,
-        width=0.003,
-    )
+    levels = round_ticks(20, symmetric=True).tick_values(-most, most)
+    drawn = ax.contourf(first, second, values, levels, cmap=SIGNS_MAP)
+    label = r"$\delta L/\delta\mu$, centred (loss); mass helps where negative"
+    bar = ax.figure.colorbar(drawn, ax=ax, label=label)
+    bar.locator = round_ticks(6, symmetric=True)
+    bar.update_ticks()
+    ax.contour(first, second, values, [0.0], colors=QUIET, linewidths=0.8)
+    _arrows(ax, first, second, field["velocity"].values)
     ax.plot([], [], color=INK, marker=r"$\rightarrow$", ls="none", ms=10, label="velocity")
+    ax.plot([], [], color=QUIET, lw=0.8, label="zero: the mean over the ensemble")
     ax.plot(
         *field["position"].values,
-        ".",
+        "o",
         color=BRIGHT,
         mec=INK,
-        mew=0.3,
-        ms=6,
+        mew=0.6,
+        ms=5,
+        ls="none",
         label="particles (projected)",
+    )
+
+
+def _arrows(ax: Axes, first: np.ndarray, second: np.ndarray, velocity: np.ndarray) -> None:
+    """Arrows that stay within their cell; lengths grow as the square root of the speed."""
+    chosen = []
+    for grid in (first, second):
+        stride = -(-grid.size // ARROWS)
+        chosen.append(np.arange((grid.size - 1) % stride // 2, grid.size, stride))
+    x, y = first[chosen[0]], second[chosen[1]]
+    across, up = velocity[:, chosen[0]][:, :, chosen[1]]
+    cells = np.hypot(across / np.ptp(first) * x.size, up / np.ptp(second) * y.size)
+    most = float(cells.max()) or 1.0
+    scale = 0.9 * np.sqrt(cells / most) / np.maximum(cells, 1e-300)
+    ax.quiver(
+        x,
+        y,
+        (across * scale).T,
+        (up * scale).T,
+        angles="xy",
+        scale_units="xy",
+        scale=1,
+        pivot="mid",
+        color=INK,
+        alpha=0.7,
+        width=0.0025,
     )
 
 
@@ -297,19 +335,18 @@ def plot_sample_curvature(ax: Axes, seen: xarray.Dataset, found: float) -> None:
             label=f"{name} (mean ± s.d. of {values.shape[1]} draws)",
         )
     ax.axhline(0, color=QUIET, lw=1, label="zero: no descent")
-    ax.axhline(found, color=THEORY, ls="--", label="on the samples in question")
-    ax.set_xscale("log", base=2)
-    ax.set(
-        xlabel="number of samples M",
-        ylabel="smallest curvature on the span (1 / time)",
-        title="Is the curvature the landscape's?",
-    )
+    ax.axhline(found, color=INK, ls="--", lw=1.2, label="on the samples in question")
+    _sample_axis(ax, sizes)
+    ax.set(ylabel="smallest curvature on the span (1 / time)", title="Curvature on other samples")
     ax.margins(y=0.1)
-    legend(ax)
+    legend(ax, "below", columns=2)
 
 
 def plot_sampling_error(ax: Axes, seen: xarray.Dataset, name: str = "value") -> None:
     """Spread of a quantity over draws of the samples, on the M^(−1/2) of independent ones.
+
+    Bars are jackknife standard errors of the standard deviation. The law of independent samples is
+    laid through the points of every way of drawing; samples that are spread evenly may beat it.
 
     Args:
         ax: where to draw.
@@ -317,20 +354,39 @@ def plot_sampling_error(ax: Axes, seen: xarray.Dataset, name: str = "value") -> 
         name: which variable.
     """
     sizes = seen["samples"].values.astype(float)
-    spreads = seen[name].std("replicate", ddof=1).values
+    count = len(seen["draw"])
     for row, way in enumerate(seen["draw"].values):
-        ax.plot(sizes, spreads[row], "o-", color=series_colour(row), label=f"{way}")
-    plain = np.exp(np.mean(np.log(spreads[0] * np.sqrt(sizes)))) / np.sqrt(sizes)
-    ax.plot(sizes, plain, "--", color=THEORY, label=r"theory: $M^{-1/2}$, independent samples")
+        spread, error = _spread(seen[name][row].values)
+        shifted = sizes * 1.04 ** (row - (count - 1) / 2)
+        colour = series_colour(row)
+        ax.errorbar(
+            shifted, spread, error, fmt=series_marker(row), color=colour, capsize=3, label=f"{way}"
+        )
+        weights = (spread / np.maximum(error, 1e-3 * spread)) ** 2
+        level = np.exp(np.average(np.log(spread * np.sqrt(sizes)), weights=weights))
+        line = "theory of independent samples: $M^{-1/2}$" if not row else None
+        ax.plot(shifted, level / np.sqrt(sizes), "--", color=colour, lw=1.2, label=line)
     words = {"value": "loss L", "curvature": "curvature (1 / time)"}
-    ax.set_xscale("log", base=2)
     ax.set_yscale("log")
-    ax.set(
-        xlabel="number of samples M",
-        ylabel=f"standard deviation of the {words.get(name, name)}",
-        title="Sampling error",
-    )
-    legend(ax)
+    _sample_axis(ax, sizes)
+    ax.set(ylabel=f"standard deviation of the {words.get(name, name)}", title="Sampling error")
+    legend(ax, "below", columns=2)
+
+
+def _spread(draws: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Standard deviation over the last axis, and its jackknife standard error."""
+    count = draws.shape[-1]
+    spread = draws.std(axis=-1, ddof=1)
+    if count < 3:  # leaving one out leaves no spread
+        return spread, np.zeros_like(spread)
+    rest = [np.delete(draws, i, axis=-1).std(axis=-1, ddof=1) for i in range(count)]
+    return spread, np.sqrt((count - 1) * np.var(rest, axis=0))
+
+
+def _sample_axis(ax: Axes, sizes: np.ndarray) -> None:
+    ax.set_xscale("log", base=2)
+    ax.set_xticks(sizes, [f"{size:.0f}" for size in sizes])
+    ax.set_xlabel("number of samples M")
 
 
 def plot_parameter_curvature(
@@ -351,7 +407,7 @@ def plot_parameter_curvature(
     """
     (axis,) = seen["curvature"].dims
     ax.axhline(0, color=QUIET, lw=1, label="zero: no descent")
-    ax.axhline(found, color=THEORY, ls="--", label="the landscape in question")
+    ax.axhline(found, color=INK, ls="--", lw=1.2, label="the landscape in question")
     for (name, value), style in zip((limits or {}).items(), (":", "-."), strict=False):
         ax.axhline(value, color=INK, ls=style, lw=1, label=name)
     ax.plot(

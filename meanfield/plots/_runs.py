@@ -15,7 +15,7 @@ from landscapes.mlp_attention import InContextError
 from particles import Ensemble
 from particles.internal import leaf_names
 
-from ._theme import MEASURED, QUIET, SECOND, SMALL, THEORY, legend, shades
+from ._theme import MEASURED, QUIET, SECOND, SMALL, THEORY, legend, round_ticks, shades, with_unit
 
 if TYPE_CHECKING:
     import xarray
@@ -136,24 +136,34 @@ def plot_spectrum(
     rank = np.arange(1, values.size + 1)
     negative = values < -threshold
     ax.axhline(0, color=QUIET, lw=1)
+    zero = rf"counts as zero: $|\lambda| \leq$ {threshold:.1g}"
+    ax.axhspan(-threshold, threshold, color=QUIET, alpha=0.3, lw=0, label=zero)
     if index is not None:
         ax.axvline(index + 0.5, color=THEORY, ls="--", label=f"predicted Morse index {index}")
     for chosen, colour, name in (
-        (negative, THEORY, "negative"),
-        (~negative, MEASURED, "others computed"),
+        (negative, MEASURED, "negative"),
+        (~negative, SECOND, "others computed"),
     ):
         if chosen.any():
+            ax.vlines(rank[chosen], 0, values[chosen], color=colour, lw=1, alpha=0.5)
             ax.plot(
                 rank[chosen], values[chosen], "o", color=colour, label=f"{name}: {chosen.sum()}"
             )
-    ax.set_yscale("symlog", linthresh=max(threshold, 1e-12))
-    ax.locator_params(axis="x", integer=True)
+    # Linear where every eigenvalue that is not zero can be seen so; else from the smallest such.
+    beyond = np.abs(values[np.abs(values) > threshold])
+    if beyond.size and beyond.max() > 100 * beyond.min():
+        ax.set_yscale("symlog", linthresh=float(beyond.min()), linscale=0.5)
+    elif not beyond.size:
+        ax.set_ylim(-3 * threshold, 3 * threshold)
+    ax.margins(y=0.12)
+    ax.set_xlim(0.4, max(values.size, (index or 0) + 1) + 0.6)
+    ax.xaxis.set_major_locator(round_ticks(10, integer=True))
     ax.set(
         xlabel="eigenvalue number, from the smallest",
-        ylabel="curvature λ (1 / time)",
+        ylabel=with_unit("curvature λ", "1 / time"),
         title="Wasserstein Hessian",
     )
-    legend(ax)
+    legend(ax, "below", columns=2)
 
 
 def plot_growth(

@@ -81,7 +81,7 @@ def plot_escape_times(ax: Axes, studies: Sequence[Escapes]) -> None:
 
 
 def plot_escape_scaling(ax: Axes, studies: Sequence[Escapes], rate: float) -> None:
-    """Escape time against the unstable component of the kick; theory has slope 1/|λ_min|."""
+    """Escape time against the unstable component; theory has slope −1/|λ_min|."""
     for row, study in enumerate(studies):
         ax.plot(
             np.broadcast_to(study.overlaps, study.times.shape),
@@ -105,7 +105,7 @@ def plot_escape_scaling(ax: Axes, studies: Sequence[Escapes], rate: float) -> No
     )
     ax.set_xscale("log")
     ax.set(
-        xlabel="unstable component of the kick (particle units)",
+        xlabel="unstable component of the perturbation (particle units)",
         ylabel="escape time (flow time)",
         title="Escape time against perturbation",
     )

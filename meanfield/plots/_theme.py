@@ -9,6 +9,7 @@ import numpy as np
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.legend import Legend
+    from matplotlib.ticker import MaxNLocator
 
 #: What was measured; what theory says; a second measured quantity; lines that only guide the eye.
 MEASURED, THEORY, SECOND, QUIET = "#1f5fa8", "#c4501b", "#2f8f5b", "#9aa0a6"
@@ -51,6 +52,13 @@ def with_unit(quantity: str, unit: str = "") -> str:
         ('curvature λ (1 / time)', 'loss L')
     """
     return f"{quantity} ({unit})" if unit else quantity
+
+
+def round_ticks(count: int, **options: bool) -> MaxNLocator:
+    """At most `count` intervals between round numbers; options as of matplotlib's locator."""
+    from matplotlib.ticker import MaxNLocator  # a second to import, which not every command needs
+
+    return MaxNLocator(count, **options)
 
 
 def legend(

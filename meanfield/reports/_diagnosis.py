@@ -76,7 +76,9 @@ def diagnose(
         landscape.require_fit(one)
     if redraws is None:
         redraws = (
-            {"bootstrap": bootstrap(landscape)} if isinstance(landscape, NeuronLandscape) else {}
+            {"bootstrap": bootstrap(landscape)}
+            if isinstance(landscape.unwrapped, NeuronLandscape)
+            else {}
         )
     key = jax.random.key(0) if key is None else key
     report, ours = None, not isinstance(out, Report)

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Key, PyTree
 
@@ -96,23 +94,26 @@ def sensitivity_result(
             sizes,
             replicates=options.replicates,
             threshold=found.curvature_tolerance,
-            told=lambda done, total: bar.update(done, f"draw {done} of {total}"),
+            progress=lambda at: bar.update(at.done, f"draw {at.done} of {at.total}"),
         )
     result.dataset("samples", seen)
     result.text(TERMS)
     for row, name in enumerate(seen["draw"].values.tolist()):
         result.text(_draws_in_words(name, seen.isel(draw=row), len(fields)))
     halves = None
-    if isinstance(landscape, NeuronLandscape) and lowest < 0:
+    if isinstance(landscape.unwrapped, NeuronLandscape) and lowest < 0:
         halves = held_out_curvature(key_halves, landscape, ensemble)
         _held_out(result, halves, found)
-    judged = sensitivity.verdict(seen, halves)
+    names = seen["draw"].values.tolist()
+    draws = {name: seen["curvature"].sel(draw=name)[-1].values for name in names}
+    judged = sensitivity.verdict(lowest, draws, halves)
     result.text(f"**{judged.sentence}**")
-    result.summary["verdict"] = judged.verdict
+    result.summary["verdict"] = judged.kind
     result.figure(
         "samples",
         "Curvature along the same vector fields on other draws of the samples, and how much the "
-        "loss varies between draws (bars: one standard error of that spread).",
+        "loss varies between draws (bars: one standard error). Samples that are not independent, "
+        "such as those of quasi-Monte Carlo, may beat the law that is drawn through each.",
         lambda ax: plots.plot_sample_curvature(ax, seen, lowest),
         lambda ax: plots.plot_sampling_error(ax, seen),
     )
@@ -127,9 +128,10 @@ def followed(found: CriticalityReport) -> list[PyTree]:
 
 def sample_sizes(landscape: Landscape) -> list[int]:
     """Up to the landscape's own number of samples, in powers of two."""
-    own = landscape.x.shape[0] if isinstance(landscape, NeuronLandscape) else SAMPLES
+    network = landscape.unwrapped
+    own = network.x.shape[0] if isinstance(network, NeuronLandscape) else SAMPLES
     top = 1 << (own.bit_length() - 1)
-    least = landscape.f.shape[1] if isinstance(landscape, NeuronLandscape) else 1
+    least = network.f.shape[1] if isinstance(network, NeuronLandscape) else 1
     return [size for size in (top // 4, top // 2, top) if size > least] or [top]
 
 
@@ -186,9 +188,9 @@ def parameters_result(landscape: Landscape, ensemble: Ensemble, found: Criticali
     fields, lowest = followed(found), float(found.smallest.values[0])
     threshold = found.curvature_tolerance
     sweeps: list[tuple[xarray.Dataset, str, dict[str, float]]] = []
-    if isinstance(landscape, MLPAttentionLandscape):
-        ridges = {r: _with(landscape, "ridge", r) for r in RIDGES.tolist()}
-        lengths = {n: _with(landscape, "inverse_context", 1 / n) for n in LENGTHS.tolist()}
+    if isinstance(landscape.unwrapped, MLPAttentionLandscape):
+        ridges = {r: landscape.replace(ridge=r) for r in RIDGES.tolist()}
+        lengths = {n: landscape.replace(inverse_context=1 / n) for n in LENGTHS.tolist()}
         by_ridge = parameter_sensitivity(
             ensemble, fields, ridges, name="ridge", threshold=threshold
         )
@@ -228,9 +230,3 @@ def parameters_result(landscape: Landscape, ensemble: Ensemble, found: Criticali
         width=5.0,
     )
     return result
-
-
-def _with(landscape: MLPAttentionLandscape, name: str, value: float) -> MLPAttentionLandscape:
-    """The landscape with another number in place of one of its own; nothing recompiles."""
-    old = getattr(landscape, name)
-    return eqx.tree_at(lambda one: getattr(one, name), landscape, jnp.asarray(value, old.dtype))

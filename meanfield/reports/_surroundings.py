@@ -31,8 +31,7 @@ from ._options import DiagnosisOptions, History, moved
 if TYPE_CHECKING:
     import xarray
 
-#: How far to go before looking at the field of a critical point, relative to the ensemble's norm.
-FIELD_STEP = 1e-2
+FIELD_STEP = 0.1  # of what the slices reach: how far from a critical point its field is looked at
 TERMS = """\
 - *Slice*: the loss when all particles move along one vector field; the distance is the root mean \
 square over particles of how far they went, in units of a particle.
@@ -64,7 +63,7 @@ class _Point:
     @property
     def random(self) -> PyTree:
         """A random unit field."""
-        return isotropic(self.key, self.ensemble, 1.0)
+        return isotropic(self.key, self.landscape, self.ensemble, 1.0)
 
 
 def surroundings_result(
@@ -109,7 +108,7 @@ def surroundings_result(
         bar.update(1, "plane")
         _plane(result, point, reach, history)
         bar.update(2, "first variation")
-        _field(result, point)
+        _field(result, point, reach)
         bar.update(3, "optimality gap")
         _gap(result, point)
         bar.update(4, "paths")
@@ -225,18 +224,18 @@ def _plane(result: Result, point: _Point, reach: float, history: History | None)
     )
 
 
-def _field(result: Result, point: _Point) -> None:
+def _field(result: Result, point: _Point, reach: float) -> None:
     """The first variation in parameter space, along what the first eigenvector moves."""
     from .. import plots
 
     landscape, ensemble = point.landscape, point.ensemble
     unstable = point.found.smallest.fields[0]
-    step = FIELD_STEP * (float(ensemble.norm(ensemble.particles)) or 1.0)
+    step = FIELD_STEP * reach
     where, said = ensemble, "First variation at the ensemble"
     if point.found.kind != "not critical":
         # At a critical point of full support the field is zero: look at what an instability grows.
         where = displaced(ensemble, along(ensemble, unstable, step))
-        said = f"First variation {step:.2g} along eigenvector 1"
+        said = f"First variation after a step of {step:.2g} along eigenvector 1"
     directions = principal_directions(ensemble, unstable, name="eigenvector 1:")
     if len(directions) < 2:
         directions |= principal_directions(ensemble, count=1)
