@@ -1,4 +1,4 @@
-"""`spectrum`, `escape` and `reproduce` from the command line, at small sizes."""
+"""`spectrum` and `escape` from the command line, at small sizes."""
 
 import json
 from pathlib import Path
@@ -91,14 +91,3 @@ def test_escape_refuses_a_norm_of_zero(tmp_path: Path) -> None:
     refused = meanfield("escape", "--norm", 0, "--out", tmp_path)
     assert refused.code == 2
     assert "must be positive" in refused.stderr
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", ["ks24", "yks25"])
-def test_reproductions_hold(name: str, tmp_path: Path) -> None:
-    sizes = ["--particles", "36", "--samples", "128", "--seeds", "4"]
-    ran = meanfield("reproduce", name, *sizes, "--out", tmp_path, "--quiet", "--json")
-    claims = json.loads(ran.stdout)["claims"]
-    failing = [claim for claim in claims if not claim["holds"]]
-    assert not failing, failing
-    assert (tmp_path / name / "report.md").exists()

@@ -1,6 +1,5 @@
 """Runs on softmax attention: order, phases, scaling, fresh prompts, a learning rate too large."""
 
-import json
 from pathlib import Path
 
 import jax
@@ -8,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.integrate
-from commands import meanfield
+from results import written
 
 from landscapes import SoftmaxAttentionLandscape
 from landscapes.softmax_attention import (
@@ -17,7 +16,11 @@ from landscapes.softmax_attention import (
     softmax_attention_landscape,
     softmax_head_start,
 )
-from meanfield import FlowFailed, GradientFlow, every, simulate, stable_step
+from meanfield import FlowFailed, GradientFlow, every, simulate
+from meanfield.reproductions import _hcl23_balanced as balanced
+from meanfield.reproductions import _hcl23_curvature as hcl23_curvature
+from meanfield.reproductions import _hcl23_imbalanced as dominant
+from meanfield.runs import stable_step
 from meanfield.studies import softmax_growth_study, softmax_imbalance_study, softmax_tail_study
 from particles import InvalidInput
 from saddle_analysis.curves import find_stages
@@ -85,7 +88,7 @@ def test_growth_study_follows_the_exact_times() -> None:
     assert study.predicted == pytest.approx(
         [BalancedSoftmax(k, 40).growth_time() for k in (3, 4, 6)]
     )
-    low, high = study.law.interval
+    low, high = study.law.low, study.law.high
     assert low - 0.1 < study.predicted_law.exponent < high + 0.1
 
 
@@ -146,14 +149,37 @@ def test_a_learning_rate_above_stability_is_named(imbalanced: SoftmaxAttentionLa
     simulate(flow, start(imbalanced), horizon=100 * remedy, dt=remedy, record=every(remedy))
 
 
+SIZES = [4, 6, 8, 12, 16]
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["hcl23-balanced", "hcl23-imbalanced"])
-def test_reproductions_hold(name: str, tmp_path: Path) -> None:
-    sizes = ["--features", "10", "--samples", "96", "--seeds", "4"]
-    ran = meanfield("reproduce", name, *sizes, "--out", tmp_path, "--quiet", "--json")
-    claims = json.loads(ran.stdout)["claims"]
-    failing = [claim for claim in claims if not claim["holds"]]
-    assert not failing, failing
-    assert {"training.png", "attention.png", "spectrum.png", "report.md"} <= {
-        path.name for path in (tmp_path / name).iterdir()
-    }
+def test_balanced_features(tmp_path: Path) -> None:
+    trained = written(balanced.training(0, 10, 96), tmp_path / "training")
+    assert [figure.name for figure in trained.figures] == ["training", "attention"]
+    written(balanced.growth(0, SIZES, 96), tmp_path / "growth")
+    written(balanced.tail(SIZES), tmp_path / "tail")
+    written(balanced.floors(), tmp_path / "floors")
+
+
+def test_curvature_of_the_balanced_start(tmp_path: Path) -> None:
+    found = written(hcl23_curvature.start_curvature(6), tmp_path)
+    assert found.claims[-1].measured == 6
+    assert found.title == balanced.TITLES[-1]
+    assert found.figures[0].name == "spectrum"
+
+
+@pytest.mark.slow
+def test_one_dominant_feature(tmp_path: Path) -> None:
+    trained = written(dominant.training(0, 10, 96), tmp_path / "training")
+    assert [figure.name for figure in trained.figures] == ["training", "attention"]
+    assert len(trained.figures[0].panels) == 2
+    written(dominant.imbalance(10), tmp_path / "imbalance")
+    found = written(hcl23_curvature.run_curvature(10), tmp_path / "curvature")
+    assert len(found.figures[0].panels) == 3
+    assert found.title == dominant.TITLES[2]
+
+
+@pytest.mark.slow
+def test_heads_with_one_dominant_feature(tmp_path: Path) -> None:
+    written(dominant.several_heads(0, 10), tmp_path / "several")
+    written(dominant.many_heads(0), tmp_path / "many")
