@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import jax
 import numpy as np
@@ -14,7 +14,8 @@ from particles import Ensemble, InvalidInput
 from ..spectra import HessianOperator, smallest_eigenpair
 
 
-class HeldOut(NamedTuple):
+@dataclass(frozen=True)
+class HeldOut:
     """Curvature of eigenvectors found on one half of the samples, on both halves.
 
     Args:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import equinox as eqx
 import jax
@@ -13,17 +15,15 @@ from jaxtyping import Array, Key, PyTree
 from landscapes import Landscape, Redraw
 from particles import Ensemble, InvalidInput
 
-from ..spectra import HessianOperator, projected, ritz_values, stacked
+from ..spectra import HessianOperator, Progress, ProgressCallback, projected, ritz_values, stacked
 
 if TYPE_CHECKING:
     import xarray
 
-#: Called with what is done and how much there is to do.
-Told = Callable[[int, int], None]
 
-
-class Seen(NamedTuple):
-    """What one landscape says at an ensemble.
+@dataclass(frozen=True)
+class Measurement:
+    """Level, gradient and curvature of one landscape at an ensemble.
 
     Args:
         value: L(μ).
@@ -44,7 +44,7 @@ def measure(
     fields: Sequence[PyTree],
     *,
     chunk: int | None = None,
-) -> Seen:
+) -> Measurement:
     """Value, gradient norm, and curvature on the span of some fields: one product for each.
 
     Args:
@@ -68,12 +68,12 @@ def measure(
     if not fields:
         raise InvalidInput("fields is empty; give at least one vector field, such as eigenvectors.")
     columns = stacked(fields)
-    value, norm, matrix = _seen(landscape, ensemble, columns, chunk)
-    return Seen(float(value), float(norm), ritz_values(ensemble, columns, matrix))
+    value, norm, matrix = _measured(landscape, ensemble, columns, chunk)
+    return Measurement(float(value), float(norm), ritz_values(ensemble, columns, matrix))
 
 
 @eqx.filter_jit
-def _seen(
+def _measured(
     landscape: Landscape, ensemble: Ensemble, fields: PyTree, chunk: int | None
 ) -> tuple[Array, Array, Array]:
     """All of it in one compiled call: draws of equal size share the compilation."""
@@ -92,7 +92,7 @@ def sample_sensitivity(
     replicates: int = 16,
     threshold: float = 0.0,
     chunk: int | None = None,
-    told: Told | None = None,
+    progress: ProgressCallback | None = None,
 ) -> xarray.Dataset:
     """The same ensemble on other samples: what of its level and curvature is the sample's.
 
@@ -106,7 +106,7 @@ def sample_sensitivity(
         replicates: independent draws of every kind and size; at least two, for error bars.
         threshold: curvatures below −threshold count for the index; 1/time.
         chunk: particles held at once.
-        told: called after every draw, for showing progress.
+        progress: called with a `Progress` after every draw.
 
     Returns:
         Over (`draw`, `samples`, `replicate`): `value`, `gradient_norm`, `curvature` (the smallest
@@ -131,14 +131,15 @@ def sample_sensitivity(
             f"redraws is {list(redraws)}, sizes is {list(sizes)} and replicates is {replicates}; "
             "give at least one way, one size and two replicates."
         )
-    total, rows = len(redraws) * len(sizes) * replicates, []
+    total, rows, started = len(redraws) * len(sizes) * replicates, [], time.monotonic()
     for way, redraw in enumerate(redraws.values()):
         for place, size in enumerate(sizes):
             own = jax.random.fold_in(jax.random.fold_in(key, way), place)
             for one in jax.random.split(own, replicates):
                 rows.append(measure(redraw(one, size), ensemble, fields, chunk=chunk))
-                if told is not None:
-                    told(len(rows), total)
+                if progress is not None:
+                    seconds = time.monotonic() - started
+                    progress(Progress(len(rows), total, float("inf"), 0.0, seconds))
     return _dataset(
         rows,
         threshold,
@@ -187,7 +188,7 @@ def parameter_sensitivity(
 
 
 def _dataset(
-    rows: Sequence[Seen], threshold: float, coordinates: Mapping[str, list]
+    rows: Sequence[Measurement], threshold: float, coordinates: Mapping[str, list]
 ) -> xarray.Dataset:
     import xarray
 
