@@ -8,6 +8,7 @@ configuration file gives the defaults.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -117,7 +118,7 @@ def _kinds(cls: type, words: Sequence[str]) -> tuple[dict[str, str], list[str]]:
 
 
 def _values_of(words: Sequence[str], flag: str) -> str | None:
-    for word, following in zip(words, [*words[1:], None], strict=True):
+    for word, following in itertools.zip_longest(words, words[1:]):
         if word == flag:
             return following
         if word.startswith(f"{flag}="):
