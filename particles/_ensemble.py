@@ -15,6 +15,7 @@ from jaxtyping import Array, ArrayLike, Float, PyTree, Shaped
 from ._errors import InvalidInput
 from ._mesh import split
 from ._streaming import equal_weights, stream_sum
+from ._tree import from_rows, rows_of
 
 
 class Ensemble(eqx.Module):
@@ -130,6 +131,38 @@ class Ensemble(eqx.Module):
     def norm(self, u: PyTree) -> Float[Array, ""]:
         """‖u‖ in L²(μ) of a vector field given at the particles."""
         return jnp.sqrt(self.inner(u, u))
+
+    def to_vector(self, field: PyTree) -> Float[Array, " unknowns"]:
+        """Tangent coordinates √p_i u_i of a vector field, one particle after the other.
+
+        The Euclidean inner product of two vectors is `inner` of their fields, so Gram matrices,
+        QR, SVD and white noise in L²(μ) are the usual ones of vectors. `reshape(N, -1)` gives one
+        row for each particle. A particle of zero weight has no tangent directions: its coordinates
+        are zero whatever the field is there.
+
+        Example:
+            >>> mu = Ensemble(jnp.zeros((2, 1)), weights=jnp.array([0.25, 0.75]))
+            >>> mu.to_vector(jnp.array([[2.0], [0.0]])).tolist()
+            [1.0, 0.0]
+        """
+        root = jnp.sqrt(self.probabilities)
+        rows = rows_of(field)
+        return (root[:, None].astype(rows.dtype) * rows).reshape(-1)
+
+    def to_field(self, vector: Float[Array, " unknowns"]) -> PyTree:
+        """The vector field with the given tangent coordinates; the inverse of `to_vector`.
+
+        It is zero at particles of zero weight.
+
+        Example:
+            >>> mu = Ensemble(jnp.zeros((4, 1)))
+            >>> mu.to_field(jnp.array([1.0, 0.0, 0.0, 0.0]))[0].tolist()  # N = 4: √N times as long
+            [2.0]
+        """
+        root = jnp.sqrt(self.probabilities)
+        inverse = jnp.where(root > 0, 1 / jnp.where(root > 0, root, 1), 0)
+        rows = jnp.asarray(vector).reshape(self.size, -1)
+        return from_rows(inverse[:, None].astype(rows.dtype) * rows, self.particles)
 
 
 def _normalised(weights: ArrayLike, particles: PyTree) -> Array:

@@ -14,7 +14,7 @@ from jaxtyping import Array, Float, Int, Key
 from ._ensemble import Ensemble
 from ._errors import InvalidInput
 from ._mesh import to_host
-from ._tree import leaf_names
+from ._tree import leaf_names, rows_of
 
 #: Particles up to which equal-weight couplings are found exactly: some seconds, 130 MB.
 ASSIGNMENT_LIMIT = 4096
@@ -42,8 +42,7 @@ class Coupling(NamedTuple):
 
 def coordinates(ensemble: Ensemble) -> Float[Array, "particles parameters"]:
     """One row of numbers for each particle."""
-    leaves = [leaf.reshape(ensemble.size, -1) for leaf in jax.tree.leaves(ensemble.particles)]
-    return jnp.concatenate(leaves, axis=1)
+    return rows_of(ensemble.particles)
 
 
 def optimal_coupling(mu: Ensemble, nu: Ensemble, *, epsilon: float | None = None) -> Coupling:

@@ -12,7 +12,7 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, PyTree
 
 from particles import Ensemble, InvalidInput
-from particles.internal import coordinates, leaf_names, require_finite
+from particles.internal import leaf_names, require_finite
 
 
 class Plane(NamedTuple):
@@ -55,19 +55,18 @@ def principal_plane(ensembles: Sequence[Ensemble], count: int = 2) -> Plane:
     origin = ensembles[-1]
     for ensemble in ensembles:
         require_like(origin, "ensembles", ensemble.particles)
-    weights = np.sqrt(np.asarray(origin.probabilities, float))
-    rows = np.stack([_rows(ensemble) for ensemble in ensembles]) - _rows(origin)
-    flat = (rows * weights[:, None]).reshape(len(rows), -1)
+    gaps = [jax.tree.map(jnp.subtract, e.particles, origin.particles) for e in ensembles]
+    vectors = [origin.to_vector(gap) for gap in gaps]
+    precision = float(jnp.finfo(vectors[0].dtype).eps)
+    flat = np.stack([np.asarray(vector, float) for vector in vectors])
     centred = flat - flat.mean(axis=0)
     _, size, right = np.linalg.svd(centred, full_matrices=False)
-    rank = int(np.sum(size > 1e-12 * max(size[0], np.finfo(float).tiny)))
+    rank = int(np.sum(size > 1e4 * precision * max(size[0], np.finfo(float).tiny)))
     if not size[0] > 0:
         raise InvalidInput("ensembles do not differ from each other; there is no plane to span.")
     axes = right[: min(count, rank)]
     fields = {
-        f"principal {j + 1}": particles_from(
-            origin, axis.reshape(rows.shape[1:]) / weights[:, None]
-        )
+        f"principal {j + 1}": origin.to_field(jnp.asarray(axis, vectors[0].dtype))
         for j, axis in enumerate(axes)
     }
     return Plane(origin, fields, flat @ axes.T, (size**2 / np.sum(size**2))[: len(axes)])
@@ -93,18 +92,32 @@ def orthonormal_fields(ensemble: Ensemble, fields: Mapping[str, PyTree]) -> dict
     Raises:
         InvalidInput: one is zero, or a combination of those before it.
     """
-    done: dict[str, PyTree] = {}
-    for name, field in fields.items():
-        rest = unit_field(ensemble, field, name)
-        for _ in range(2):  # once more against round-off
-            for other in done.values():
-                share = ensemble.inner(other, rest)
-                rest = jax.tree.map(lambda r, o, s=share: r - s.astype(r.dtype) * o, rest, other)
-        left = float(ensemble.norm(rest))
-        if left < 1e3 * float(jnp.finfo(jax.tree.leaves(rest)[0].dtype).eps):
-            raise InvalidInput(f"{name} is a combination of {list(done)}; name another direction.")
-        done[name] = unit_field(ensemble, rest, name)
-    return done
+    units = {name: unit_field(ensemble, field, name) for name, field in fields.items()}
+    vectors = {name: ensemble.to_vector(field) for name, field in units.items()}
+    columns = np.stack([np.asarray(vector, float) for vector in vectors.values()], axis=1)
+    precision = float(jnp.finfo(next(iter(vectors.values())).dtype).eps)
+    basis = orthonormal_columns(columns, list(fields), 1e3 * precision)
+    return {name: ensemble.to_field(jnp.asarray(basis[:, j])) for j, name in enumerate(fields)}
+
+
+def orthonormal_columns(
+    columns: Float[np.ndarray, "rows columns"], names: Sequence[str], tolerance: float
+) -> Float[np.ndarray, "rows columns"]:
+    """Columns of unit length made orthonormal, the first one kept as it points.
+
+    Raises:
+        InvalidInput: one is within `tolerance` of a combination of those before it.
+    """
+    if len(names) > len(columns):
+        raise InvalidInput(f"{len(names)} directions are more than the {len(columns)} unknowns.")
+    basis, upper = np.linalg.qr(columns)
+    lengths = np.diag(upper)
+    for j, name in enumerate(names):
+        if not abs(lengths[j]) > tolerance:
+            raise InvalidInput(
+                f"{name} is a combination of {list(names[:j])}; name an independent direction."
+            )
+    return basis * np.sign(lengths)
 
 
 def require_like(ensemble: Ensemble, name: str, field: PyTree) -> None:
@@ -186,14 +199,14 @@ def principal_directions(
         >>> [jnp.abs(d).tolist() for d in principal_directions(mu, count=1).values()]
         [[1.0, 0.0]]
     """
-    weights = np.asarray(ensemble.probabilities, float)
     if field is None:
-        rows = _rows(ensemble)
-        rows = rows - weights @ rows
+        centre = ensemble.mean(lambda particle: particle)
+        moved = jax.tree.map(jnp.subtract, ensemble.particles, centre)
     else:
         require_like(ensemble, "field", field)
-        rows = _rows(ensemble.with_particles(field))
-    _, size, axes = np.linalg.svd(rows * np.sqrt(weights)[:, None], full_matrices=False)
+        moved = field
+    rows = np.asarray(ensemble.to_vector(moved), float).reshape(ensemble.size, -1)
+    _, size, axes = np.linalg.svd(rows, full_matrices=False)
     if not size[0] > 0:
         what = "field is zero" if field is not None else "ensemble has particles that are all equal"
         raise InvalidInput(f"{what}; there is no principal direction.")
@@ -218,7 +231,3 @@ def particle_from(
 def particles_from(ensemble: Ensemble, rows: np.ndarray) -> PyTree:
     """Many particles from rows of numbers, in the order of `particles.coordinates`."""
     return jax.vmap(lambda row: particle_from(ensemble, row))(jnp.asarray(rows))
-
-
-def _rows(ensemble: Ensemble) -> np.ndarray:
-    return np.asarray(coordinates(ensemble), float)

@@ -13,7 +13,7 @@ from particles import Ensemble, InvalidInput
 from particles.internal import coordinates
 
 from .._base import Landscape
-from ._directions import particles_from
+from ._directions import orthonormal_columns, particles_from
 from ._sections import line_grid
 
 if TYPE_CHECKING:
@@ -124,18 +124,12 @@ def _seen(
 def _orthonormal(directions: Mapping[str, PyTree], size: int) -> np.ndarray:
     if len(directions) not in (1, 2):
         raise InvalidInput(f"directions holds {list(directions)}; a grid has one or two of them.")
-    basis: list[np.ndarray] = []
-    for name, direction in directions.items():
-        row = _numbers(direction, size, name)
-        length = np.linalg.norm(row)
-        for other in basis:
-            row = row - (other @ row) * other
-        if not np.linalg.norm(row) > 1e-6 * length:
-            raise InvalidInput(
-                f"{name} is zero or points like the other direction; name an independent one."
-            )
-        basis.append(row / np.linalg.norm(row))
-    return np.stack(basis)
+    rows = {name: _numbers(direction, size, name) for name, direction in directions.items()}
+    for name, row in rows.items():
+        if not row.any():
+            raise InvalidInput(f"{name} is zero; it has no direction to look along.")
+    columns = np.stack([row / np.linalg.norm(row) for row in rows.values()], axis=1)
+    return orthonormal_columns(columns, list(rows), 1e-6).T
 
 
 def _numbers(particle: PyTree, size: int, name: str) -> np.ndarray:

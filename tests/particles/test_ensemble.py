@@ -76,6 +76,49 @@ def test_mean_inner_product_and_norm_against_numpy():
         close(mu.norm(u), np.sqrt(p @ (np.sum(a**2, 1) + np.sum(w**2, 1))))
 
 
+@few
+@given(
+    seed=st.integers(0, 99),
+    weighted=st.booleans(),
+    size=st.integers(1, 9),
+    double=st.booleans(),
+)
+def test_tangent_coordinates_are_orthonormal(seed, weighted, size, double):
+    with jax.enable_x64(double):
+        rng = np.random.default_rng(seed)
+        eps = np.finfo(np.float64 if double else np.float32).eps
+
+        def field():
+            shapes = {"a": (), "w": (2, 3), "b": (1,)}
+            return {
+                name: jnp.asarray(rng.normal(size=(size, *shape)), float)
+                for name, shape in shapes.items()
+            }
+
+        mu = Ensemble(field(), rng.uniform(0.1, 1.0, size) if weighted else None)
+        u, v = field(), field()
+        x, y = mu.to_vector(u), mu.to_vector(v)
+        assert x.shape == (size * 8,)
+        scale = float(mu.norm(u) * mu.norm(v))
+        assert abs(float(x @ y) - float(mu.inner(u, v))) <= 100 * eps * scale
+        back = mu.to_field(x)
+        for name, leaf in u.items():
+            assert back[name].dtype == leaf.dtype
+            np.testing.assert_allclose(back[name], leaf, rtol=4 * eps, atol=0)
+        rows = np.asarray(x).reshape(size, -1)
+        np.testing.assert_allclose(np.sum(rows**2), float(mu.norm(u)) ** 2, rtol=100 * eps)
+
+
+def test_a_particle_of_zero_weight_has_no_tangent_coordinates():
+    mu = Ensemble(jnp.ones((3, 2)), jnp.array([0.5, 0.0, 0.5]))
+    vector = mu.to_vector(jnp.full((3, 2), 7.0))
+    np.testing.assert_array_equal(vector[2:4], 0)
+    close(jnp.sum(vector**2), mu.inner(jnp.full((3, 2), 7.0), jnp.full((3, 2), 7.0)))
+    field = mu.to_field(jnp.ones(6))
+    np.testing.assert_array_equal(field[1], 0)
+    assert np.isfinite(field).all()
+
+
 def test_particles_of_integers_have_a_mean():
     mu = Ensemble(jnp.array([1, 2, 6]))
     assert float(mu.mean(lambda n: n)) == pytest.approx(3)
