@@ -12,6 +12,8 @@ from ._confined import Confined as Confined
 from ._matrix_measures import RankMeasures as RankMeasures
 from ._matrix_measures import principal_angles as principal_angles
 from ._matrix_measures import rank_measures as rank_measures
+from ._observables import Observable as Observable
+from ._wrapper import LandscapeWrapper as LandscapeWrapper
 from .linear_attention import MergedLinearAttentionLandscape as MergedLinearAttentionLandscape
 from .linear_attention import SeparateLinearAttentionLandscape as SeparateLinearAttentionLandscape
 from .mlp_attention import MLPAttentionLandscape as MLPAttentionLandscape

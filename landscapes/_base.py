@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import abc
+import dataclasses
 import functools
 from collections.abc import Callable
-from typing import ClassVar, ParamSpec, TypeVar
+from typing import Any, ClassVar, ParamSpec, TypeVar
 
 import equinox as eqx
 import jax
@@ -13,10 +14,13 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Key, PyTree
 
 from particles import Ensemble, InvalidInput
-from particles.internal import chunk_for, equal_weights, stream_map, stream_sum
+from particles.internal import chunk_for, equal_weights, require_finite, stream_map, stream_sum
+
+from ._observables import Observable
 
 P = ParamSpec("P")
 R = TypeVar("R")
+L = TypeVar("L", bound="Landscape")
 
 
 def compiled_precisely(method: Callable[P, R]) -> Callable[P, R]:
@@ -60,8 +64,6 @@ class Landscape(eqx.Module):
 
     #: Whether the risk is convex in the moments: then the first variation bounds L − min L.
     convex: ClassVar[bool] = False
-    #: Names of the axes of `observables`, for labelled records; optional.
-    observable_dims: ClassVar[dict[str, tuple[str, ...] | None]] = {}
 
     @abc.abstractmethod
     def features(self, particle: PyTree) -> PyTree:
@@ -103,8 +105,8 @@ class Landscape(eqx.Module):
         """Sentences about what may mislead in a run from this ensemble; flows warn with them."""
         return []
 
-    def observables(self, moments: PyTree) -> dict[str, Array]:
-        """Named numbers worth recording along a run, functions of the moments."""
+    def observables(self, moments: PyTree) -> dict[str, Observable]:
+        """What is worth recording along a run, by name: functions of the moments."""
         return {}
 
     def minibatch(self, key: Key[Array, ""], size: int) -> Landscape:
@@ -145,6 +147,61 @@ class Landscape(eqx.Module):
                 f"ensemble holds particles of shapes {found}; this {type(self).__name__} needs "
                 f"{wanted}."
             )
+
+    @property
+    def unwrapped(self) -> Landscape:
+        """The innermost landscape of a `LandscapeWrapper`; any other landscape is its own.
+
+        Ask this one what class a landscape is of.
+        """
+        return self
+
+    def require_valid(self) -> None:
+        """Refuse impossible values of the fields; `replace` asks. Traced values pass unseen."""
+
+    def replace(self: L, **fields: Any) -> L:
+        """The same landscape with other values of some of its arrays, and all else alike.
+
+        The values are traced where they are given as such: a sweep compiles once.
+
+        Args:
+            fields: arrays (or pytrees of arrays) by the name of the field, such as `ridge=0.1`.
+
+        Raises:
+            InvalidInput: no such field, a value of another structure or number of axes, one that
+                is not finite, or one that the landscape refuses.
+
+        Example:
+            >>> from landscapes import MLPAttentionLandscape
+            >>> landscape = MLPAttentionLandscape(x=jnp.eye(2), f=jnp.eye(2))
+            >>> float(landscape.replace(ridge=0.5).ridge)
+            0.5
+        """
+        names = list(fields)
+        new = [self._checked_field(name, value) for name, value in fields.items()]
+        read = lambda one: [getattr(one, name) for name in names]  # noqa: E731
+        changed = eqx.tree_at(read, self, new)
+        changed.require_valid()
+        return changed
+
+    def _replaceable(self) -> list[str]:
+        static = {field.name for field in dataclasses.fields(self) if field.metadata.get("static")}
+        return [f.name for f in dataclasses.fields(self) if f.name not in static]
+
+    def _checked_field(self, name: str, value: Any) -> Any:
+        known = self._replaceable()
+        if name not in known:
+            raise InvalidInput(
+                f"{type(self).__name__} has no field {name!r} to replace; it has {known}."
+            )
+        old = getattr(self, name)
+        if not eqx.is_array(old):
+            return value
+        new = jnp.asarray(value, old.dtype)
+        if new.ndim != old.ndim:
+            raise InvalidInput(f"{name} has shape {new.shape}; it needs {old.ndim} axes.")
+        require_finite(name, new)
+        return new
 
     # --- derived -------------------------------------------------------------------------------
 

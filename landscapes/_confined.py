@@ -4,21 +4,23 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Key, PyTree
+from jax.core import Tracer
+from jaxtyping import Array, Float, PyTree
 
-from particles import Ensemble, InvalidInput
+from particles import InvalidInput
 
 from ._base import Landscape
+from ._observables import Observable
+from ._wrapper import LandscapeWrapper
 
 
 class ConfinedMoments(NamedTuple):
     """Moments of a confined landscape.
 
     Args:
-        inner: those of the landscape within.
+        inner: those of the inner landscape.
         energy: ½ ∫ ‖θ‖² dμ.
     """
 
@@ -26,14 +28,15 @@ class ConfinedMoments(NamedTuple):
     energy: Float[Array, ""]
 
 
-class Confined(Landscape):
+class Confined(LandscapeWrapper):
     """L(μ) + (λ/2) ∫ ‖θ‖² dμ: weight decay, the confinement of mean-field Langevin dynamics.
 
     With it the flow at temperature τ has a stationary measure; on a convex risk that is the
-    minimiser of the free energy, proportional to exp(−(δL/δμ + λ‖θ‖²/2)/τ).
+    minimiser of the free energy, proportional to exp(−(δL/δμ + λ‖θ‖²/2)/τ). A confined convex risk
+    is convex.
 
     Args:
-        landscape: any landscape.
+        inner: any landscape.
         strength: λ ≥ 0.
 
     Raises:
@@ -48,59 +51,48 @@ class Confined(Landscape):
         1.0
     """
 
-    landscape: Landscape
+    inner: Landscape
     strength: Float[Array, ""]
 
-    def __init__(self, landscape: Landscape, strength: float):
-        if not 0 <= strength < float("inf"):
+    def __init__(self, inner: Landscape, strength: float):
+        self.inner, self.strength = inner, jnp.asarray(strength, float)
+        self.require_valid()
+
+    def require_valid(self) -> None:
+        """Refuse a negative strength, and what the inner landscape refuses."""
+        super().require_valid()
+        strength = self.strength
+        if not (isinstance(strength, Tracer) or 0 <= float(strength) < float("inf")):
             raise InvalidInput(f"strength is {strength}; it must be finite and not negative.")
-        self.landscape, self.strength = landscape, jnp.asarray(strength, float)
 
     def features(self, particle: PyTree) -> ConfinedMoments:
         """Φ(θ) and ½‖θ‖²."""
-        return ConfinedMoments(self.landscape.features(particle), 0.5 * _square(particle))
+        return ConfinedMoments(self.inner.features(particle), 0.5 * _square(particle))
 
     def risk(self, moments: ConfinedMoments, fast: PyTree | None = None) -> Float[Array, ""]:
         """R(m) + λ q."""
-        inner = self.landscape.energy(moments.inner, fast)
+        inner = self.inner.energy(moments.inner, fast)
         return inner + self.strength.astype(inner.dtype) * moments.energy
 
     def solve_fast(self, moments: ConfinedMoments) -> PyTree | None:
-        """That of the landscape within."""
-        return self.landscape.solve_fast(moments.inner)
+        """Those of the inner landscape."""
+        return self.inner.solve_fast(moments.inner)
 
     def feature_sum(
         self, particles: PyTree, weights: Float[Array, " particles"]
     ) -> ConfinedMoments:
-        """As fast as the landscape within."""
+        """As fast as that of the inner landscape."""
         energy = 0.5 * jnp.sum(weights * jax.vmap(_square)(particles))
-        return ConfinedMoments(self.landscape.feature_sum(particles, weights), energy)
+        return ConfinedMoments(self.inner.feature_sum(particles, weights), energy)
 
     def pairing(self, particles: PyTree, dual: ConfinedMoments) -> Float[Array, " particles"]:
-        """As fast as the landscape within."""
+        """As fast as that of the inner landscape."""
         own = 0.5 * dual.energy * jax.vmap(_square)(particles)
-        return self.landscape.pairing(particles, dual.inner) + own
+        return self.inner.pairing(particles, dual.inner) + own
 
-    def particle_bytes(self, particle: PyTree) -> int:
-        """That of the landscape within."""
-        return self.landscape.particle_bytes(particle)
-
-    def concerns(self, ensemble: Ensemble) -> list[str]:
-        """Those of the landscape within."""
-        return self.landscape.concerns(ensemble)
-
-    def observables(self, moments: ConfinedMoments) -> dict[str, Array]:
-        """Those of the landscape within."""
-        return self.landscape.observables(moments.inner)
-
-    def minibatch(self, key: Key[Array, ""], size: int) -> Confined:
-        """A batch of the landscape within, equally confined."""
-        return eqx.tree_at(lambda c: c.landscape, self, self.landscape.minibatch(key, size))
-
-    @property
-    def particle(self) -> PyTree | None:
-        """That of the landscape within."""
-        return self.landscape.particle
+    def observables(self, moments: ConfinedMoments) -> dict[str, Observable]:
+        """Those of the inner landscape."""
+        return self.inner.observables(moments.inner)
 
 
 def _square(particle: PyTree) -> Float[Array, ""]:

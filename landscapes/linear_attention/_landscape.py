@@ -15,8 +15,11 @@ from jaxtyping import Array, Float, Key
 from particles import Ensemble, InvalidInput, gaussian
 
 from .._base import Landscape, compiled_precisely
+from .._observables import Observable
 from ._moments import PromptMoments, design
 from ._theory import in_context_optimum
+
+LEARNED = "learned_fraction"
 
 
 class MergedHead(NamedTuple):
@@ -63,7 +66,6 @@ class LinearAttentionLandscape(Landscape):
     heads: eqx.AbstractVar[int]
     tests: eqx.AbstractVar[dict[str, PromptMoments]]
     convex: ClassVar[bool] = True
-    observable_dims = {"learned_fraction": ("feature",)}  # noqa: RUF012
 
     @abc.abstractmethod
     def key_query(self, particle: Any) -> Float[Array, "*heads rows dim"]:
@@ -82,20 +84,18 @@ class LinearAttentionLandscape(Landscape):
         """The loss of the prompts, a quadratic in the moments."""
         return self.prompts.risk(moments)
 
-    def observables(self, moments: Array) -> dict[str, Array]:
+    def observables(self, moments: Array) -> dict[str, Observable]:
         """`learned_fraction`, e_dᵀ A e_d over its optimum by eigenvectors of Λ; the test losses."""
         values, vectors = jnp.linalg.eigh(self.prompts.covariance)
         optimum = in_context_optimum(jnp.diag(values), self.prompts.context_length)
         read = jnp.einsum("ad,ab,bd->d", vectors, self.prompts.read_out(moments), vectors)
         fractions = (read / jnp.diag(optimum))[::-1]  # the largest eigenvalue first
-        return {"learned_fraction": fractions} | {
-            name: test.risk(moments) for name, test in self.tests.items()
-        }
+        losses = {name: Observable(test.risk(moments)) for name, test in self.tests.items()}
+        return {LEARNED: Observable(fractions, ("feature",)), **losses}
 
     def minibatch(self, key: Key[Array, ""], size: int) -> LinearAttentionLandscape:
         """`size` fresh prompts of the same distribution."""
-        fresh = self.prompts.fresh(key, size)
-        return eqx.tree_at(lambda landscape: landscape.prompts, self, fresh)
+        return self.replace(prompts=self.prompts.fresh(key, size))
 
     def require_fit(self, ensemble: Ensemble) -> None:
         """Refuse heads of other shapes, and sums over another number of heads."""
@@ -306,6 +306,8 @@ def _checked_tests(
 ) -> dict[str, PromptMoments]:
     tests = dict(tests or {})
     for name, test in tests.items():
+        if name == LEARNED:
+            raise InvalidInput(f"tests: the name {name!r} is taken; choose another.")
         if (test.blocks, test.dim) != (prompts.blocks, prompts.dim):
             raise InvalidInput(
                 f"tests[{name!r}] has {test.blocks} blocks of dimension {test.dim}; the prompts "

@@ -132,7 +132,8 @@ def feature_space(
     """Feature-space measures of one ensemble after the other, such as those of a trajectory.
 
     Args:
-        landscape: of two-layer networks; the attention landscape has more to say.
+        landscape: of two-layer networks; the attention landscape has more to say. Wrappers such as
+            `Confined` are looked through.
         ensembles: one or more.
         chunk: particles held at once.
 
@@ -156,6 +157,7 @@ def feature_space(
     """
     import xarray
 
+    landscape = landscape.unwrapped
     if not isinstance(landscape, NeuronLandscape):
         raise InvalidInput(
             f"landscape is a {type(landscape).__name__}; feature space is that of two-layer "

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -150,10 +149,4 @@ def _expected(
     test: MLPAttentionLandscape, outputs: Array, weights: Array, length: Float[Array, ""]
 ) -> Float[Array, ""]:
     """The exact expectation: the risk on the test points at prompt length n, without the ridge."""
-    dtype = outputs.dtype
-    exact = eqx.tree_at(
-        lambda landscape: (landscape.ridge, landscape.inverse_context),
-        test,
-        (jnp.zeros((), dtype), 1 / length),
-    )
-    return exact.risk(outputs, weights)
+    return test.replace(ridge=0.0, inverse_context=1 / length).risk(outputs, weights)

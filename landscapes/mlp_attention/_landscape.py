@@ -9,12 +9,14 @@ from collections.abc import Callable, Sequence
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+from jax.core import Tracer
 from jax.scipy.linalg import cho_factor, cho_solve
 from jaxtyping import Array, ArrayLike, Float, Key
 
 from particles import Ensemble, InvalidInput
 
 from .._base import compiled_precisely
+from .._observables import Observable
 from .._spans import fractions_inside, orthonormal_features
 from ..networks import (
     Activation,
@@ -72,7 +74,6 @@ class MLPAttentionLandscape(NeuronLandscape):
     ridge: Float[Array, ""]
     inverse_context: Float[Array, ""]
     activation: Activation = eqx.field(static=True)
-    observable_dims = {"learned_fraction": ("feature",)}  # noqa: RUF012
 
     def __init__(
         self,
@@ -90,8 +91,6 @@ class MLPAttentionLandscape(NeuronLandscape):
                 f"f has k = {outputs} target features but only M = {samples} samples, which can "
                 f"support at most {samples}: give more samples or fewer features."
             )
-        if not 0 <= ridge < math.inf:
-            raise InvalidInput(f"ridge is {ridge}; it must be finite and not negative.")
         if not context_length >= 1:
             raise InvalidInput(f"context_length is {context_length}; it must be at least 1.")
         rank = canonical_form(self.f)[0].shape[1]
@@ -105,6 +104,16 @@ class MLPAttentionLandscape(NeuronLandscape):
         self.ridge = jnp.asarray(ridge, self.x.dtype)
         self.inverse_context = jnp.asarray(1.0 / context_length, self.x.dtype)
         self.activation = activation_from(activation)
+        self.require_valid()
+
+    def require_valid(self) -> None:
+        """Refuse samples that do not go together, a negative ridge, prompts below length one."""
+        super().require_valid()
+        ridge, inverse = self.ridge, self.inverse_context
+        if not (isinstance(ridge, Tracer) or 0 <= float(ridge) < math.inf):
+            raise InvalidInput(f"ridge is {ridge}; it must be finite and not negative.")
+        if not (isinstance(inverse, Tracer) or 0 <= float(inverse) <= 1):
+            raise InvalidInput(f"inverse_context is {inverse}; it must lie between 0 and 1.")
 
     @property
     @jax.default_matmul_precision("highest")
@@ -146,10 +155,11 @@ class MLPAttentionLandscape(NeuronLandscape):
         shrink = cho_solve(cho_factor(left), jnp.where(finite, task, identity))
         return shrink @ inverse
 
-    def observables(self, moments: Float[Array, "samples outputs"]) -> dict[str, Array]:
+    def observables(self, moments: Float[Array, "samples outputs"]) -> dict[str, Observable]:
         """`learned_fraction`: ‖P_U e_j‖² of every eigen-feature, 0 for missing, 1 for learned."""
         _, features = orthonormal_features(self.f)
-        return {"learned_fraction": fractions_inside(features, moments, self.ridge)}
+        fractions = fractions_inside(features, moments, self.ridge)
+        return {"learned_fraction": Observable(fractions, ("feature",))}
 
     def minibatch(self, key: Key[Array, ""], size: int) -> MLPAttentionBatch:
         """`size` fresh prompts of n examples and a query, drawn from the samples."""

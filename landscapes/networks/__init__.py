@@ -9,7 +9,6 @@ from ._neurons import network_output as network_output
 from ._redraws import Redraw as Redraw
 from ._redraws import bootstrap as bootstrap
 from ._redraws import fresh_samples as fresh_samples
-from ._redraws import with_samples as with_samples
 from ._regression import RegressionLandscape as RegressionLandscape
 from ._samples import canonical_form as canonical_form
 from ._samples import checked_samples as checked_samples

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from particles import Ensemble
+from particles import Ensemble, InvalidInput
 from particles.internal import chunk_for, stream_sum
 
 from .._base import Landscape, compiled_precisely
@@ -41,6 +41,13 @@ class NeuronLandscape(Landscape):
     x: eqx.AbstractVar[Float[Array, "samples inputs"]]
     f: eqx.AbstractVar[Float[Array, "samples outputs"]]
     activation: eqx.AbstractVar[Activation]
+
+    def require_valid(self) -> None:
+        """Refuse inputs and targets of different numbers of samples."""
+        if self.x.shape[0] != self.f.shape[0]:
+            raise InvalidInput(
+                f"x has {self.x.shape[0]} samples and f has {self.f.shape[0]}; they must agree."
+            )
 
     @property
     def particle(self) -> Neuron:

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Literal
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Key
 
 from particles import InvalidInput
 
@@ -35,18 +34,19 @@ def bootstrap(landscape: Landscape) -> Redraw:
         >>> bootstrap(landscape)(jax.random.key(0), 5).x.shape
         (5, 3)
     """
-    if not isinstance(landscape, NeuronLandscape):
+    network = landscape.unwrapped
+    if not isinstance(network, NeuronLandscape):
         return landscape.minibatch
 
     def redraw(key: Array, size: int) -> Landscape:
-        rows = jax.random.randint(key, (_checked(size),), 0, landscape.x.shape[0])
-        return with_samples(landscape, landscape.x[rows], landscape.f[rows])
+        rows = jax.random.randint(key, (_checked(size),), 0, network.x.shape[0])
+        return landscape.replace(x=network.x[rows], f=network.f[rows])
 
     return redraw
 
 
 def fresh_samples(
-    landscape: NeuronLandscape,
+    landscape: Landscape,
     target: Callable[[Array], Array],
     *,
     distribution: str | Callable[..., Array] = "normal",
@@ -55,14 +55,15 @@ def fresh_samples(
     """Draws landscapes on fresh inputs with the same targets.
 
     Args:
-        landscape: gives activation, ridge, prompt length and input dimension.
+        landscape: of networks; gives activation, ridge, prompt length and input dimension.
         target: f°, from inputs `(samples, inputs)` to `(samples, outputs)`.
         distribution: of the inputs, as in `draw_inputs`; with `"quasi"` one of its names.
         method: `"plain"` for independent samples; `"quasi"` for scrambled Sobol points (scipy),
             whose averages of smooth functions err less. Their numbers are powers of two.
 
     Raises:
-        InvalidInput: an unknown method, or quasi-Monte Carlo of a distribution without a name.
+        InvalidInput: an unknown method, quasi-Monte Carlo of a distribution without a name, or a
+            landscape that is not of networks.
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -72,6 +73,12 @@ def fresh_samples(
         >>> redraw(jax.random.key(0), 8).x.shape
         (8, 2)
     """
+    network = landscape.unwrapped
+    if not isinstance(network, NeuronLandscape):
+        raise InvalidInput(
+            f"landscape is a {type(network).__name__}, which has no samples to draw afresh; give "
+            "one of two-layer networks."
+        )
     if method not in ("plain", "quasi"):
         raise InvalidInput(f"method is {method!r}; choose 'plain' or 'quasi'.")
     if method == "quasi" and (callable(distribution) or distribution not in QUANTILES):
@@ -80,25 +87,15 @@ def fresh_samples(
         )
 
     def redraw(key: Array, size: int) -> Landscape:
-        dim = landscape.x.shape[1]
+        dim = network.x.shape[1]
         if method == "quasi":
             x = _quasi(key, _checked(size), dim, str(distribution))
         else:
             x = draw_inputs(key, size, dim, distribution)
-        x = jnp.asarray(x, landscape.x.dtype)
-        return with_samples(landscape, x, target(x))
+        x = jnp.asarray(x, network.x.dtype)
+        return landscape.replace(x=x, f=target(x))
 
     return redraw
-
-
-def with_samples(
-    landscape: NeuronLandscape,
-    x: Float[Array, "samples inputs"],
-    f: Float[Array, "samples outputs"],
-) -> NeuronLandscape:
-    """The landscape with other samples and all else alike."""
-    f = jnp.asarray(f, landscape.f.dtype)
-    return eqx.tree_at(lambda one: (one.x, one.f), landscape, (x, f))
 
 
 def _normal(u: np.ndarray) -> np.ndarray:

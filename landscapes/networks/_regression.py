@@ -53,5 +53,4 @@ class RegressionLandscape(NeuronLandscape):
     def minibatch(self, key: Key[Array, ""], size: int) -> RegressionLandscape:
         """The regression on `size` samples, drawn with replacement."""
         rows = jax.random.randint(key, (size,), 0, self.x.shape[0])
-        drawn = (self.x[rows], self.f[rows])
-        return eqx.tree_at(lambda landscape: (landscape.x, landscape.f), self, drawn)
+        return self.replace(x=self.x[rows], f=self.f[rows])

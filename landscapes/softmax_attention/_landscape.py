@@ -15,6 +15,7 @@ from particles import Ensemble, InvalidInput, gaussian
 from particles.internal import require_finite
 
 from .._base import Landscape
+from .._observables import Observable
 from ._prompts import Numbers, checked_length, checked_probabilities, draw_counts, every_prompt
 
 
@@ -70,12 +71,6 @@ class SoftmaxAttentionLandscape(Landscape):
     weights: Float[Array, " prompts"]
     length: float = eqx.field(static=True)
     convex: ClassVar[bool] = True
-    observable_dims: ClassVar[dict[str, tuple[str, ...] | None]] = {
-        "A": ("query",),
-        "B": ("query", "token"),
-        "query_loss": ("query",),
-        "attention": ("query", "token"),
-    }
 
     def __init__(
         self,
@@ -148,14 +143,15 @@ class SoftmaxAttentionLandscape(Landscape):
         target = jnp.eye(self.counts.shape[1], dtype=moments.attention.dtype)[:, None, :]
         return 0.5 * jnp.sum((moments.attention - target) ** 2, axis=-1) @ self.weights
 
-    def observables(self, moments: HeadMoments) -> dict[str, Array]:
+    def observables(self, moments: HeadMoments) -> dict[str, Observable]:
         """`A`, `B` (zero where m = k), `query_loss`, and the mean `attention` over prompts."""
         own = jnp.diagonal(moments.logits)
+        attention = jnp.einsum("ksm,s->km", moments.attention, self.weights)
         return {
-            "A": own,
-            "B": moments.logits - jnp.diag(own),
-            "query_loss": self.query_losses(moments),
-            "attention": jnp.einsum("ksm,s->km", moments.attention, self.weights),
+            "A": Observable(own, ("query",)),
+            "B": Observable(moments.logits - jnp.diag(own), ("query", "token")),
+            "query_loss": Observable(self.query_losses(moments), ("query",)),
+            "attention": Observable(attention, ("query", "token")),
         }
 
     def minibatch(self, key: Key[Array, ""], size: int) -> SoftmaxAttentionBatch:

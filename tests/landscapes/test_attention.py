@@ -70,7 +70,7 @@ def test_the_reduced_value_and_its_feature_decomposition(ridge):
     close(0.5 * np.linalg.eigvalsh(target)[::-1] @ (1 - fractions), reduced)
     assert (fractions > 0).all()
     assert (fractions < 1).all()
-    close(landscape.observables(jnp.asarray(h))["learned_fraction"], fractions)
+    close(landscape.observables(jnp.asarray(h))["learned_fraction"].value, fractions)
 
 
 def test_the_fast_equilibrium_at_infinite_prompts_is_the_inverse():
@@ -129,7 +129,7 @@ def test_parameters_may_be_changed_and_mapped_over():
     mu, ridges = cloud(), jnp.array([0.05, 0.1, 0.2])
 
     def value(ridge):
-        return eqx.tree_at(lambda ls: ls.ridge, attention(), ridge).value(mu)
+        return attention().replace(ridge=ridge).value(mu)
 
     close(
         eqx.filter_vmap(value)(ridges),

@@ -170,11 +170,11 @@ def test_observables_are_learned_fractions_and_test_losses():
     ls = type(landscape("merged", prompts))(prompts, tests={"other": other})
     optimum = in_context_optimum(prompts.covariance, 4) / 4  # sums are not divided by N = 4
     seen = ls.observables(optimum)
-    close(seen["learned_fraction"], np.ones(3))
-    close(seen["other"], other.risk(optimum))
+    close(seen["learned_fraction"].value, np.ones(3))
+    close(seen["other"].value, other.risk(optimum))
     values, vectors = np.linalg.eigh(prompts.covariance)
     top = vectors[:, -1:] @ vectors[:, -1:].T
-    close(ls.observables(optimum @ top)["learned_fraction"], [1.0, 0.0, 0.0])
+    close(ls.observables(optimum @ top)["learned_fraction"].value, [1.0, 0.0, 0.0])
     assert values[-1] == pytest.approx(0.5)
 
 
