@@ -104,7 +104,7 @@ def plot_plane(ax: Axes, plane: xarray.Dataset, path: ArrayLike | None = None) -
 
 def _levels(values: np.ndarray, count: int = 20) -> np.ndarray:
     """Round levels from the smallest to the largest value."""
-    return round_ticks(count).tick_values(float(values.min()), float(values.max()))
+    return np.asarray(round_ticks(count).tick_values(float(values.min()), float(values.max())))
 
 
 def plot_field(ax: Axes, field: xarray.Dataset, title: str = "First variation") -> None:

@@ -27,7 +27,7 @@ def exponent_claims(found: Convergence) -> list[Claim]:
                 f"{measure.statement}, within its interval ({together:.0%}: 95 % for all claims)",
                 "theory 7",
                 measure.order,
-                fit.value,
+                fit.exponent,
                 absolute=half if half >= 0 else 0.0,
             )
         )
@@ -74,7 +74,8 @@ def convergence_result(found: Convergence, title: str = "N → ∞") -> Result:
     result.text(_table(found))
     for concern in found.concerns:
         result.text(f"**No limit:** {concern}")
-    result.summary["exponents"] = {n: [e.value, e.low, e.high] for n, e in found.exponents.items()}
+    fits = found.exponents.items()
+    result.summary["exponents"] = {name: [fit.exponent, fit.low, fit.high] for name, fit in fits}
     result.summary["concerns"] = found.concerns
     result.figure(
         "errors",

@@ -23,7 +23,7 @@ from saddle_analysis.spectra import Budget
 from ..problems import require_ranges
 from ..results import Claim, CriticalPoint, Result
 from ..runs import Progress, shown_on
-from ._options import CriticalityOptions, History, moved, unwrapped
+from ._options import CriticalityOptions, History, moved
 
 if TYPE_CHECKING:
     import xarray
@@ -130,9 +130,9 @@ def criticality_result(
             ax, found.smallest.values, threshold=found.curvature_tolerance, index=index
         ),
     )
-    bare = unwrapped(landscape)
-    if isinstance(bare, NeuronLandscape):
-        _features(result, bare, ensemble, history)
+    network = landscape.unwrapped
+    if isinstance(network, NeuronLandscape):
+        _features(result, network, ensemble, history)
     return found, result
 
 

@@ -9,7 +9,6 @@ from typing import Annotated
 import jax
 import jax.numpy as jnp
 
-from landscapes import Landscape
 from particles import Ensemble
 
 from ..problems import Count, Positive, Range
@@ -53,11 +52,6 @@ class DiagnosisOptions(CriticalityOptions):
     """Points on every line and along each side of a plane or grid."""
     replicates: Annotated[int, Range(2, 10**6)] = 12
     """Draws of the samples for every way of drawing and size."""
-
-
-def unwrapped(landscape: Landscape) -> Landscape:
-    """The landscape inside its wrappers, such as a confinement."""
-    return getattr(landscape, "unwrapped", landscape)
 
 
 def moved(history: History | None) -> History | None:

@@ -11,13 +11,14 @@ from jaxtyping import Array, Key, PyTree
 
 from landscapes import Landscape, MLPAttentionLandscape, NeuronLandscape, Redraw
 from particles import Ensemble
-from saddle_analysis import CriticalityReport, sensitivity
+from saddle_analysis import CriticalityReport
 from saddle_analysis.sensitivity import (
     HeldOut,
     held_out_curvature,
     parameter_sensitivity,
     sample_sensitivity,
     timescale_sensitivity,
+    verdict,
 )
 
 from ..problems import require_ranges
@@ -69,7 +70,8 @@ def sensitivity_result(
         progress: show a bar.
 
     Returns:
-        The verdict is `summary["verdict"]`: `"landscape"`, `"sample"` or `"undecided"`.
+        The verdict is `summary["verdict"]`: `"landscape"`, `"sample"` or `"undecided"`; `"zero"`
+        where the smallest eigenvalue counts as zero.
 
     Raises:
         InvalidInput: an ensemble of another landscape, or an option out of range.
@@ -104,11 +106,14 @@ def sensitivity_result(
     if isinstance(landscape.unwrapped, NeuronLandscape) and lowest < 0:
         halves = held_out_curvature(key_halves, landscape, ensemble)
         _held_out(result, halves, found)
-    names = seen["draw"].values.tolist()
-    draws = {name: seen["curvature"].sel(draw=name)[-1].values for name in names}
-    judged = sensitivity.verdict(lowest, draws, halves)
-    result.text(f"**{judged.sentence}**")
-    result.summary["verdict"] = judged.kind
+    if abs(lowest) > found.curvature_tolerance:
+        largest = {name: seen["curvature"].sel(draw=name)[-1].values for name in redraws}
+        judged = verdict(lowest, largest, halves)
+        result.text(f"**{judged.sentence}**")
+        result.summary["verdict"] = judged.kind
+    else:
+        result.text(f"**The curvature {lowest:.2g} counts as zero: there is no sign to judge.**")
+        result.summary["verdict"] = "zero"
     result.figure(
         "samples",
         "Curvature along the same vector fields on other draws of the samples, and how much the "
@@ -128,10 +133,10 @@ def followed(found: CriticalityReport) -> list[PyTree]:
 
 def sample_sizes(landscape: Landscape) -> list[int]:
     """Up to the landscape's own number of samples, in powers of two."""
-    network = landscape.unwrapped
-    own = network.x.shape[0] if isinstance(network, NeuronLandscape) else SAMPLES
+    network, own, least = landscape.unwrapped, SAMPLES, 1
+    if isinstance(network, NeuronLandscape):
+        own, least = network.f.shape
     top = 1 << (own.bit_length() - 1)
-    least = network.f.shape[1] if isinstance(network, NeuronLandscape) else 1
     return [size for size in (top // 4, top // 2, top) if size > least] or [top]
 
 

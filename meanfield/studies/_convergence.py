@@ -15,10 +15,11 @@ from jaxtyping import Array, Float, Key, PyTree
 
 from particles import Ensemble, InvalidInput, sinkhorn_divergence, sliced_wasserstein, wasserstein
 from particles.internal import coordinates
+from saddle_analysis.curves import PowerLaw
 
 from ..flows import FlowState, GradientFlow
 from ..runs import Progress, at, map_batch, simulate
-from ._exponents import Exponent, fit_exponent
+from ._exponents import fit_exponent
 from ._measures import MEASURE, MEASURES, Counts, Measure
 
 if TYPE_CHECKING:
@@ -45,8 +46,8 @@ class Convergence:
     """
 
     data: xarray.Dataset
-    exponents: dict[str, Exponent]
-    along: dict[str, list[Exponent]]
+    exponents: dict[str, PowerLaw]
+    along: dict[str, list[PowerLaw]]
     concerns: list[str]
 
     @property
@@ -135,7 +136,7 @@ def convergence_study(
         ...     seeds=4,
         ...     transport=0,
         ... )
-        >>> found.exponents["coupling"].value < -0.3
+        >>> found.exponents["coupling"].exponent < -0.3
         True
     """
     reference = 2 * max(sizes, default=0) if reference is None else reference
@@ -352,7 +353,7 @@ def _samples(data: xarray.Dataset, measure: Measure, time: int) -> tuple[np.ndar
     return sizes[known], rows[:, known]
 
 
-def _fitted(data: xarray.Dataset) -> tuple[dict[str, Exponent], dict[str, list[Exponent]]]:
+def _fitted(data: xarray.Dataset) -> tuple[dict[str, PowerLaw], dict[str, list[PowerLaw]]]:
     """The exponents of all measures at the horizon, and along the run."""
     along, final = {}, {}
     for measure in MEASURES:
@@ -382,10 +383,10 @@ def _wandering(data: xarray.Dataset) -> list[str]:
     found = fit_exponent(
         *_samples(data, fluctuation, -1), power=fluctuation.power, correction=False
     )
-    if not (found.value > LEAST_DECAY and found.low > fluctuation.order):
+    if not (found.exponent > LEAST_DECAY and found.low > fluctuation.order):
         return []
     return [
         "the loss does not concentrate as N grows: its standard deviation over draws goes as "
-        f"N^{found.value:.2f} (95 % from {found.low:.2f} to {found.high:.2f}) where theory has "
+        f"N^{found.exponent:.2f} (95 % from {found.low:.2f} to {found.high:.2f}) where theory has "
         "N^-0.5, so no N → ∞ limit is in sight."
     ]
