@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
-from landscapes import Landscape
+from landscapes import Landscape, Observable
 from particles import Ensemble, InvalidInput
 
 from ._base import Balance, scalar
@@ -32,7 +32,7 @@ class GradientFlow(AbstractSchemeFlow):
     (theory.md, sections 1 and 2; CB18, KS24) Further dynamics are options, and combine:
 
     - `birth_death` α moves weights too, dp_i/dt = −α p_i (V(θ_i) − ∫V dμ) with V = δL/δμ: the
-      Wasserstein–Fisher–Rao flow, −dL/dt = ∫‖∇V‖² dμ + α Var_μ(V).
+      Wasserstein–Fisher–Rao flow, −dL/dt = ∫‖∇V‖² dμ + α Var_μ(V) (LMS18).
     - `batch_size` B takes every step on B freshly drawn prompts (`Landscape.minibatch`): with
       `euler`, stochastic gradient descent whose learning rate is the step. Records show the full
       landscape.
@@ -162,8 +162,10 @@ class GradientFlow(AbstractSchemeFlow):
     def _moves_weights(self) -> bool:
         return self.birth_death is not None
 
-    def _numbers(self, state: FlowState) -> dict[str, Array]:
-        return {"effective_size": state.ensemble.effective_size} if self._moves_weights else {}
+    def _numbers(self, state: FlowState) -> dict[str, Observable]:
+        if not self._moves_weights:
+            return {}
+        return {"effective_size": Observable(state.ensemble.effective_size, units="particle")}
 
     def _rates(self, landscape: Landscape, time: Array, ensemble: Ensemble, y: Moving) -> Rates:
         moments = landscape.moments(ensemble, chunk=self.chunk)

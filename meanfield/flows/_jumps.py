@@ -55,7 +55,7 @@ class Jump(eqx.Module):
 
 
 class Diffusion(Jump):
-    """√(2τ) dB on every particle: mean-field Langevin dynamics, with the flow's drift.
+    """√(2τ) dB on every particle: mean-field Langevin dynamics (HRSS21), with the flow's drift.
 
     With the gradient flow it descends the free energy L(μ) + τ ∫ log μ dμ (see `free_energy`). The
     noise follows each step of the scheme, so with `euler` this is Euler–Maruyama; it is of weak

@@ -1,4 +1,4 @@
-"""Time-stepping schemes by name: diffrax's solvers, stepped by hand inside our own loop."""
+"""Time-stepping schemes by name: diffrax's solvers (KID21), stepped inside our own loop."""
 
 from __future__ import annotations
 

@@ -96,7 +96,7 @@ def convergence_study(
     particles, which gives the coupling error; the blocks' moments average to the reference's, so
     in the mean over blocks of L(block) − L(reference) the linear fluctuation cancels and the bias
     remains. Where an error is measured against the reference, theory has 1/N − 1/N_ref in place of
-    1/N, and so has the fit. (theory.md, section 7)
+    1/N, and so has the fit. (theory.md, section 7; SZN91)
 
     Args:
         flow: any flow without random steps, on any landscape.
@@ -152,14 +152,14 @@ def convergence_study(
             raise InvalidInput(f"{name} is {count}; it must be at least {least}.")
     transport = min(transport, reference // 2)  # the rest must hold an ensemble apart from these
     whole = _drawn(draw, key, seeds, reference)
-    concerns = flow.landscape.concerns(jax.tree.map(lambda leaf: leaf[0], whole))
+    one = jax.tree.map(lambda leaf: leaf[0], whole)
+    concerns = [str(concern) for concern in flow.landscape.concerns(one)]
     grid = np.linspace(0, horizon, times + 1)
     groups = [reference, *sizes]
     work = float(times * len(groups))
     rows: list[list[dict[str, Any]]] = []
     with Progress("N → ∞", 0, work, progress) as bar, warnings.catch_warnings():
-        if concerns:
-            warnings.filterwarnings("ignore", "the start's outputs")
+        warnings.simplefilter("ignore", StartWarning)  # its concerns are in the result
         ensembles = {n: _blocks(whole, n) for n in groups}
         runs: dict[int, Ensemble | FlowState] = dict(ensembles)
         for index, time in enumerate(grid):
