@@ -8,7 +8,9 @@ from helpers import attention, cloud
 from jaxtyping import Array, Float
 
 from landscapes import Landscape, MLPAttentionLandscape
-from meanfield import GradientFlow, Run, Schedule, at, simulate
+from meanfield import Run, at, simulate
+from meanfield.flows import AbstractFlow
+from meanfield.runs import Schedule
 from particles import Ensemble
 
 never: Schedule = at()
@@ -89,7 +91,7 @@ def seeds(count: int, size: int = 7, *, weighted: bool = False) -> Ensemble:
     return jax.tree.map(lambda *leaves: jnp.stack(leaves), *clouds)
 
 
-def end(flow: GradientFlow, start, horizon: float, dt: float | None = None, **options) -> Run:
+def end(flow: AbstractFlow, start, horizon: float, dt: float | None = None, **options) -> Run:
     """Only the end of a run: nothing is recorded on the way."""
     return simulate(flow, start, horizon=horizon, dt=dt, **{"record": never} | options)
 

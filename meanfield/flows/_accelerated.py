@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
-from landscapes import Landscape
+from landscapes import Landscape, Observable
 from particles import Ensemble, InvalidInput
 
 from ._base import Balance
@@ -26,7 +26,7 @@ class AcceleratedFlow(AbstractSchemeFlow):
     """dθ/dt = V, dV/dt = −γ(t) V − ∇_θ δL/δμ[μ](θ): the mean-field heavy ball, or Nesterov's flow.
 
     From rest. The energy E = L(μ) + ½ ∫ ‖V‖² dμ obeys dE/dt = −γ ∫ ‖V‖² dμ, which is recorded and
-    checked. (P64, SBC16) Fast variables are in the two-timescale limit.
+    checked. (POL64, SBC16) Fast variables are in the two-timescale limit.
 
     Args:
         landscape: any landscape.
@@ -100,8 +100,8 @@ class AcceleratedFlow(AbstractSchemeFlow):
             raise InvalidInput(
                 "fast is given, but an accelerated flow keeps the fast variables at equilibrium."
             )
-        still = jax.tree.map(jnp.zeros_like, ensemble.particles)
-        return ensemble, Ensemble(still, mesh=ensemble.mesh).particles, None
+        # Zeros made from the particles lie on the devices where these do.
+        return ensemble, jax.tree.map(lambda leaf: 0 * leaf, ensemble.particles), None
 
     def _seen(self, key: Array | None) -> Landscape:
         return self.landscape
@@ -110,8 +110,9 @@ class AcceleratedFlow(AbstractSchemeFlow):
     def _moves_weights(self) -> bool:
         return False
 
-    def _numbers(self, state: FlowState) -> dict[str, Array]:
-        return {"kinetic_energy": 0.5 * state.ensemble.inner(state.momentum, state.momentum)}
+    def _numbers(self, state: FlowState) -> dict[str, Observable]:
+        energy = 0.5 * state.ensemble.inner(state.momentum, state.momentum)
+        return {"kinetic_energy": Observable(energy)}
 
     def _rates(self, landscape: Landscape, time: Array, ensemble: Ensemble, y: Moving) -> Rates:
         moments = landscape.moments(ensemble, chunk=self.chunk)

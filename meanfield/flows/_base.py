@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Key, PyTree
 
-from landscapes import Landscape
+from landscapes import Landscape, StartWarning
 from particles import Ensemble
 
 from ._state import FlowState, Observation
@@ -25,7 +25,7 @@ class Balance(NamedTuple):
             1 − λdt/2 of what it counts as dissipated: it vanishes where the step becomes unstable.
         rtol: error allowed to the scheme besides round-off, relative to the energies.
         since_start: whether the balance is drawn since the start of the run, or from record to
-            record. An energy that is exchanged, not only lost, errs both ways within an oscillation.
+            record. An energy that is exchanged, not only lost, errs both ways in an oscillation.
     """
 
     share: float
@@ -99,6 +99,10 @@ class AbstractFlow(eqx.Module):
     @abc.abstractmethod
     def balance(self) -> Balance | None:
         """How the energy must fall, or `None` where it need not."""
+
+    def concerns(self, ensemble: Ensemble) -> list[StartWarning]:
+        """Sentences about what may mislead in a run from this ensemble."""
+        return self.landscape.concerns(ensemble)
 
     @property
     def controlled(self) -> bool:

@@ -33,7 +33,7 @@ class AbstractDamping(eqx.Module):
 
 
 class ConstantDamping(AbstractDamping):
-    """The heavy ball (P64): γ(t) = γ.
+    """The heavy ball (POL64): γ(t) = γ.
 
     Args:
         gamma: γ ≥ 0, per unit of time.
@@ -60,9 +60,7 @@ class ConstantDamping(AbstractDamping):
 class NesterovDamping(AbstractDamping):
     """Nesterov's γ(t) = r/t (SBC16): on convex losses L(t) − min L = O(1/t²) for r ≥ 3.
 
-    The momentum vanishes at time zero, where −γV has the limit −r/(1 + r) of the force. The damping
-    is singular there, so a fixed step is of order two at most, whatever the scheme; the adaptive
-    scheme meets its tolerance.
+    The momentum vanishes at time zero, where −γV tends to −r/(1 + r) times the force.
 
     Args:
         r: strength; 3 is the least with the rate 1/t².

@@ -13,12 +13,12 @@ import jax.numpy as jnp
 from jax.core import Tracer
 from jaxtyping import Array, Float, Key, PyTree
 
-from landscapes import Landscape
+from landscapes import Landscape, Observable, StartWarning
 from particles import Ensemble, InvalidInput
 from particles.internal import leaf_names, require_finite
 
 from ._base import AbstractFlow, Balance
-from ._jumps import Jump, remaining_balance
+from ._jumps import Jump, Projection, remaining_balance
 from ._schemes import Scheme
 from ._state import FlowState, Observation
 
@@ -78,7 +78,7 @@ class AbstractSchemeFlow(AbstractFlow):
         """Whether weights move with the particles."""
 
     @abc.abstractmethod
-    def _numbers(self, state: FlowState) -> dict[str, Array]:
+    def _numbers(self, state: FlowState) -> dict[str, Observable]:
         """What is recorded besides, by name."""
 
     def start(
@@ -186,8 +186,15 @@ class AbstractSchemeFlow(AbstractFlow):
             energy=energy,
             gradient_norm=state.ensemble.norm(seen.gradient),
             dissipation_rate=seen.velocity.dissipated,
-            observables={**self.landscape.observables(seen.moments), **self._numbers(state)},
+            observables=Observable.joined(
+                self.landscape.observables(seen.moments), self._numbers(state)
+            ),
         )
+
+    def concerns(self, ensemble: Ensemble) -> list[StartWarning]:
+        """The landscape's; none where a projection holds an invariant set on purpose."""
+        projected = any(isinstance(jump, Projection) for jump in self.jumps)
+        return [] if projected else self.landscape.concerns(ensemble)
 
     @property
     def controlled(self) -> bool:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import equinox as eqx
 from jaxtyping import Array, Bool, Float, Int, PyTree, UInt32
 
+from landscapes import Observable
 from particles import Ensemble
 
 
@@ -61,4 +62,4 @@ class Observation(NamedTuple):
     energy: Float[Array, ""]
     gradient_norm: Float[Array, ""]
     dissipation_rate: Float[Array, ""]
-    observables: dict[str, Array]
+    observables: dict[str, Observable]

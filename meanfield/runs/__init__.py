@@ -2,7 +2,9 @@
 
 from ._batches import map_batch as map_batch
 from ._checkpoints import Checkpoints as Checkpoints
+from ._checkpoints import DamagedCheckpointWarning as DamagedCheckpointWarning
 from ._components import component as component
+from ._first import StartWarning as StartWarning
 from ._hosts import join as join
 from ._hosts import speaks as speaks
 from ._outcome import Outcome as Outcome
@@ -11,6 +13,7 @@ from ._progress import shown_on as shown_on
 from ._provenance import provenance as provenance
 from ._records import Statistic as Statistic
 from ._run import FlowFailed as FlowFailed
+from ._run import LostSeedsWarning as LostSeedsWarning
 from ._run import Run as Run
 from ._run import simulate as simulate
 from ._schedules import Schedule as Schedule

@@ -1,29 +1,56 @@
-"""Checkpoints by orbax: the state and the records so far, written whole or not at all."""
+"""Checkpoints by orbax: state, records and what they were made with, whole or not at all."""
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import logging
 import os
 import re
 import sys
+import warnings
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import PyTree
 
 from particles import InvalidInput
 
-from ._records import Tape
 from ..flows import FlowState
+from ._compiled import host_copy
+from ._fingerprint import Fingerprint, array_digest, differences, digests_of, text_digest
+from ._hosts import speaks
+from ._tape import Tape
 
 if TYPE_CHECKING:
     import orbax.checkpoint as ocp
 
 
+class DamagedCheckpointWarning(UserWarning):
+    """A checkpoint was left out because it is damaged."""
+
+
+class _Damaged(Exception):
+    """A checkpoint that cannot be read, or not as it was written."""
+
+
+class Restored(NamedTuple):
+    """What a checkpoint gives back."""
+
+    state: FlowState
+    tape: Tape
+
+
 class Checkpoints:
-    """Saves a run every so many steps; `restore` goes on bit for bit.
+    """Saves a run every so many steps; a resumed run goes on bit for bit.
+
+    A checkpoint carries checksums, so that a damaged one is noticed and the one before is used; and
+    a fingerprint of landscape, data, flow, start, step size and key, so that it resumes nothing
+    else.
 
     Args:
         directory: created when needed; holds one folder per kept step.
@@ -52,76 +79,142 @@ class Checkpoints:
         return int(jnp.max(state.step)) % self.every_steps == 0
 
     def latest(self) -> int | None:
-        """Step of the latest whole checkpoint."""
+        """Step of the latest checkpoint."""
         return self._open().latest_step() if self.directory.exists() else None
 
-    def save(self, state: FlowState, tape: Tape) -> None:
+    def save(self, state: FlowState, tape: Tape, made_with: Fingerprint) -> PyTree | None:
         """Write the state and the records; replaces nothing until it is whole.
+
+        Args:
+            state: now.
+            tape: the records so far.
+            made_with: `fingerprint` of the run.
+
+        Returns:
+            The leaves that were written, as arrays of their own; `None` where this step is there.
 
         Raises:
             OSError: the disk is full, or the directory cannot be written any more.
         """
+        step = int(jnp.max(state.step))
+        written = _apart(state)
+        with _quiet():
+            try:
+                if self._open().latest_step() == step:
+                    return None
+                self._save(step, written, state, tape, made_with)
+            except Exception as error:  # orbax has errors of its own for whatever the disk says
+                gc.collect()  # its threads are still falling over
+                raise OSError(
+                    f"the checkpoint of step {step} could not be written to {self.directory}: "
+                    f"{_reason(error)}"
+                ) from error
+        return written
+
+    def _save(
+        self, step: int, written: PyTree, state: FlowState, tape: Tape, made_with: Fingerprint
+    ) -> None:
         import orbax.checkpoint as ocp
 
-        step = int(jnp.max(state.step))
-        if self._open().latest_step() == step:
-            return
-        for name in ("absl", "asyncio"):  # where orbax says it all again
-            logging.getLogger(name).setLevel(logging.CRITICAL)
-        try:
-            self._save(ocp, step, state, tape)
-        except Exception as error:  # orbax has errors of its own for whatever the disk says
-            sys.unraisablehook = lambda _: None  # its threads are still falling over
-            raise OSError(
-                f"the checkpoint of step {step} could not be written to {self.directory}: "
-                f"{_reason(error)}"
-            ) from error
-
-    def _save(self, ocp: Any, step: int, state: FlowState, tape: Tape) -> None:
+        records = tape.to_arrays()
+        about = {
+            "form": _form(state),
+            "made_with": made_with,
+            "state": digests_of(jax.tree.leaves(state)),
+            "records": array_digest(records),
+        }
         self._open().save(
             step,
             args=ocp.args.Composite(
-                form=ocp.args.JsonSave(_form(state)),
-                state=ocp.args.StandardSave(_named(state)),
-                tape=ocp.args.StandardSave(tape.to_arrays()),
+                about=ocp.args.JsonSave(about | {"checksum": text_digest(about)}),
+                state=ocp.args.StandardSave(_named(written)),
+                tape=ocp.args.StandardSave(records),
             ),
         )
 
-    def restore(self, like: FlowState) -> tuple[FlowState, Tape]:
-        """The latest state and records; `like` gives structure and placement.
+    def restore(self, like: FlowState, made_with: Fingerprint) -> Restored:
+        """The latest whole checkpoint.
+
+        Args:
+            like: a state of the run, for structure and placement.
+            made_with: `fingerprint` of the run that wants to go on.
 
         Raises:
-            InvalidInput: there is no checkpoint, or it belongs to another set-up.
+            InvalidInput: there is no checkpoint, none is whole, or it belongs to another run; the
+                message names what differs.
         """
+        steps = sorted(self._open().all_steps(), reverse=True) if self.directory.exists() else []
+        if not steps:
+            raise InvalidInput(
+                f"resume is True, but {self.directory} holds no checkpoint; start without resume."
+            )
+        for step in steps:
+            with _quiet():
+                try:
+                    return self._read(step, like, made_with)
+                except _Damaged as damage:
+                    reason = str(damage)
+            self._set_aside(step)
+            warnings.warn(
+                f"the checkpoint of step {step} in {self.directory} is damaged ({reason}) and was "
+                "left out.",
+                DamagedCheckpointWarning,
+                stacklevel=4,
+            )
+        raise InvalidInput(
+            f"{self.directory} holds no whole checkpoint; all of them are damaged. Start anew in "
+            "another directory."
+        )
+
+    def _read(self, step: int, like: FlowState, made_with: Fingerprint) -> Restored:
         import orbax.checkpoint as ocp
 
-        step = self.latest()
-        if step is None:
-            raise InvalidInput(f"directory {self.directory} holds no checkpoint.")
-        # Orbax would convert other types without a word, so the forms are compared first.
-        form = self._open().restore(step, args=ocp.args.Composite(form=ocp.args.JsonRestore()))
-        if form["form"] != _form(like):
+        with _damage("its description"):
+            item = ocp.args.Composite(about=ocp.args.JsonRestore())
+            about = dict(self._open().restore(step, args=item)["about"])
+            checksum = about.pop("checksum")
+        if checksum != text_digest(about):
+            raise _Damaged("the checksum of its description differs")
+        if changed := differences(about["made_with"], made_with):
             raise InvalidInput(
-                f"the checkpoint in {self.directory} does not fit this flow and ensemble (other "
-                "sizes, types, scheme or kind of timescale ratio); resume with the configuration "
-                "it was made with."
+                f"the checkpoint in {self.directory} was made with another "
+                f"{', another '.join(changed)}; resume with what it was made with, or start in "
+                "another directory."
+            )
+        # Orbax would convert other types without a word, so the forms are compared first.
+        if about["form"] != _form(like):
+            raise InvalidInput(
+                f"the checkpoint in {self.directory} was written by another version of the library."
             )
         wanted = {
             name: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=leaf.sharding)
-            for name, leaf in _named(like).items()
+            for name, leaf in zip(_named(like), jax.tree.leaves(like), strict=True)
         }
-        found = self._open().restore(
-            step,
-            args=ocp.args.Composite(
-                state=ocp.args.StandardRestore(wanted),  # pyright: ignore[reportCallIssue]
-                tape=ocp.args.StandardRestore(),
-            ),
+        with _damage("its arrays"):
+            found = self._open().restore(
+                step,
+                args=ocp.args.Composite(
+                    state=ocp.args.StandardRestore(wanted),  # pyright: ignore[reportCallIssue]
+                    tape=ocp.args.StandardRestore(),
+                ),
+            )
+            leaves = [found["state"][name] for name in _named(like)]
+            tape: dict[str, Any] = found["tape"]
+            records = {t: {n: host_copy(c) for n, c in rows.items()} for t, rows in tape.items()}
+        if digests_of(leaves) != about["state"]:
+            raise _Damaged("the checksum of its state differs")
+        if array_digest(records) != about["records"]:
+            raise _Damaged("the checksum of its records differs")
+        return Restored(
+            jax.tree.unflatten(jax.tree.structure(like), leaves), Tape.from_arrays(records)
         )
-        leaves = [found["state"][name] for name in _named(like)]
-        state = jax.tree.unflatten(jax.tree.structure(like), leaves)
-        tape: dict[str, Any] = found["tape"]
-        arrays = {t: {n: np.asarray(c) for n, c in rows.items()} for t, rows in tape.items()}
-        return state, Tape.from_arrays(arrays)
+
+    def _set_aside(self, step: int) -> None:
+        """Rename a damaged checkpoint, so that the run can write this step again."""
+        if speaks():
+            with contextlib.suppress(OSError):
+                (self.directory / str(step)).rename(self.directory / f"damaged-{step}")
+        self._manager = None
 
     def _open(self) -> ocp.CheckpointManager:
         if self._manager is None:
@@ -132,6 +225,38 @@ class Checkpoints:
             )
             self._manager = ocp.CheckpointManager(self.directory.absolute(), options=options)
         return self._manager
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Orbax says errors again in logs and from its threads; silence them while it works."""
+    loggers = [logging.getLogger(name) for name in ("absl", "asyncio")]
+    levels, hook = [logger.level for logger in loggers], sys.unraisablehook
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL)
+    sys.unraisablehook = lambda _: None
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+        sys.unraisablehook = hook
+
+
+@contextlib.contextmanager
+def _damage(what: str) -> Iterator[None]:
+    """Whatever fails in here is damage: the readers have errors of many kinds."""
+    try:
+        yield
+    except Exception as error:
+        raise _Damaged(f"{what} cannot be read: {_reason(error)}") from error
+
+
+def _apart(state: FlowState) -> PyTree:
+    """A copy of the state: on the host, or on the devices where other hosts hold parts."""
+    if jax.process_count() == 1:
+        return host_copy(state)
+    return jax.block_until_ready(jax.tree.map(jnp.copy, state))
 
 
 def _reason(error: Exception) -> str:
@@ -150,6 +275,6 @@ def _form(state: FlowState) -> dict[str, str]:
     }
 
 
-def _named(state: FlowState) -> dict[str, jax.Array]:
+def _named(state: PyTree) -> dict[str, jax.Array | np.ndarray]:
     """Leaves by position: stable names whatever the particles are called."""
     return {f"{index:03d}": leaf for index, leaf in enumerate(jax.tree.leaves(state))}

@@ -8,16 +8,15 @@ from jaxtyping import Array, Float, PyTree
 
 from particles import Ensemble
 
-from ..flows import GradientFlow
+from ..flows import AbstractFlow, FlowState
 from ._records import Statistic
-from ..flows import FlowState
 
 
 class _Component(eqx.Module):
     origin: Ensemble
     field: PyTree
 
-    def __call__(self, flow: GradientFlow, state: FlowState) -> Float[Array, ""]:
+    def __call__(self, flow: AbstractFlow, state: FlowState) -> Float[Array, ""]:
         moved = jax.tree.map(
             lambda now, then: now - then, state.ensemble.particles, self.origin.particles
         )

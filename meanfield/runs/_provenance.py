@@ -9,10 +9,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from ..flows import GradientFlow
+from ..flows import AbstractFlow
 
 
-def provenance(flow: GradientFlow | None = None) -> dict[str, Any]:
+def provenance(flow: AbstractFlow | None = None) -> dict[str, Any]:
     """What a reader needs to trust or repeat a result; plain values for file attributes."""
     record = {
         "meanfield_flows": _version("meanfield-flows"),
@@ -24,16 +24,7 @@ def provenance(flow: GradientFlow | None = None) -> dict[str, Any]:
         "matmul_precision": "highest",
     }
     if flow is not None:
-        ratio = flow.ratio
-        record |= {
-            "landscape": type(flow.landscape).__name__,
-            "scheme": type(flow.scheme.solver).__name__,
-            "adaptive": int(flow.scheme.adaptive),
-            "timescale_ratio": "limit" if ratio is None else ratio,
-        }
-        options = ("temperature", "birth_death", "resample_below", "batch_size")
-        given = {name: getattr(flow, name) for name in options}
-        record |= {name: float(value) for name, value in given.items() if value is not None}
+        record |= {"landscape": type(flow.landscape).__name__} | flow.describe()
     return record
 
 

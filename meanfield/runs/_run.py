@@ -2,41 +2,38 @@
 
 from __future__ import annotations
 
-import math
-import time as clock
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import NamedSharding, PartitionSpec
 from jaxtyping import Array, Key, PyTree
 
 from particles import Ensemble, InvalidInput
-from particles.internal import require_finite, to_host
 
-from ._batches import map_batch
+from ..flows import AbstractFlow, FlowState
 from ._checkpoints import Checkpoints
-from ..flows import GradientFlow, require_step
-from ._hosts import anywhere, least, speaks
+from ._compiled import advance, copied, read
+from ._fingerprint import fingerprint
+from ._first import first_state, require_horizon, restored
+from ._hosts import anywhere, speaks
 from ._interrupts import Interrupts
-from ._outcome import Outcome
+from ._outcome import End, Outcome
+from ._pace import Pace
 from ._progress import Progress
 from ._provenance import provenance
-from ._records import Statistic, Tape, Track, tracks
+from ._records import Plan, Statistic, Track, plan_of
+from ._saving import Saver
 from ._schedules import Schedule, every
 from ._stability import explain_failure
-from ..flows import FlowState
+from ._tape import Tape
+from ._watch import watch, without
 
 if TYPE_CHECKING:
     import xarray
-
-SECONDS_PER_CALL = 0.5  # compiled work between looks at the clock, the keyboard and the numbers
-ENERGY_SHARE = 0.1  # of the dissipated energy, that the loss must at least have lost
 
 
 @dataclass(frozen=True)
@@ -70,7 +67,7 @@ class FlowFailed(RuntimeError):
 
 
 def simulate(
-    flow: GradientFlow,
+    flow: AbstractFlow,
     start: Ensemble | FlowState,
     *,
     horizon: float,
@@ -101,7 +98,7 @@ def simulate(
         horizon: time to stop at; a fixed step stops at the step nearest to it.
         dt: step size in flow time; needed with an ensemble, otherwise the state's by default.
         fast: start of the fast variables, when the flow has a timescale ratio.
-        key: random key, when steps are random (temperature, resampling, batches); equal keys give
+        key: random key, when steps are random (diffusion, resampling, batches); equal keys give
             equal runs. With `batch`, one for every seed, or one to split.
         record: schedule of the loss and its companions; 200 times evenly by default.
         statistics: further (when, statistic) pairs.
@@ -109,9 +106,11 @@ def simulate(
         stop: looks at the latest record (names to arrays); true ends the run.
         batch: run many seeds at once in one compiled, vmapped call. A seed that fails does not
             stop the others: it is named in the message, and its later records are NaN.
-        checkpoints: where and how often to save the state and the records.
-        resume: go on from the last checkpoint, if there is one; start, horizon and schedules are
-            those of the whole run, and so is the trajectory.
+        checkpoints: where and how often to save the state and the records. What was saved is read
+            back each time, and must give the loss that was computed.
+        resume: go on from the last whole checkpoint, which must have been made with this flow,
+            start, step and key; horizon and schedules are those of the whole run, and so is the
+            trajectory.
         keep_start: false gives the start's memory to the run: it halves what the largest
             ensembles need, and `start` cannot be used afterwards.
         progress: show a bar once the run takes more than two seconds.
@@ -119,164 +118,72 @@ def simulate(
         throw: raise `FlowFailed` on failure; otherwise read `Run.outcome`.
 
     Raises:
-        InvalidInput: a horizon behind the start, a step that is missing or not positive, …
+        InvalidInput: a horizon behind the start, a step that is missing, not positive or beyond
+            the horizon, a checkpoint of another run, …
         FlowFailed: a non-finite number or an unstable step, with the partial run attached.
+
+    Warns `StartWarning` where the landscape has concerns about the start, and
+    `DamagedCheckpointWarning` where a checkpoint had to be left out.
 
     Example:
         >>> import jax.numpy as jnp
         >>> from landscapes import Neuron, RegressionLandscape
+        >>> from meanfield import GradientFlow
         >>> landscape = RegressionLandscape(jnp.array([[1.0]]), jnp.array([[1.0]]), "relu")
         >>> mu = Ensemble(Neuron(a=jnp.array([[0.5]]), w=jnp.array([[0.5]])))
         >>> run = simulate(GradientFlow(landscape), mu, horizon=10.0, dt=0.1)
         >>> run.outcome.name, run.trajectory.sizes["time"]
         ('HORIZON', 101)
     """
-    first = _first_state(flow, start, dt, fast, key, batch)
-    # The loop gives its buffers back to the compiler; the caller keeps theirs.
-    state, tape = _restored(_copied(first, keep_start), checkpoints, resume)
-    began, now = float(jnp.min(first.time)), float(jnp.max(state.time))
+    first = first_state(flow, start, dt, fast, key, batch)
+    require_horizon(flow, first, horizon, given=dt is not None)
+    made_with = {} if checkpoints is None else fingerprint(flow, first)
+    # The loop gives its memory back to the compiler; the caller keeps theirs.
+    state, tape = restored(copied(first, keep_start), checkpoints, resume, made_with)
+    began = float(jnp.min(first.time))
     first = first if keep_start else None
-    if not began < horizon < math.inf:
-        raise InvalidInput(
-            f"horizon is {horizon}; it must be finite and lie after the start at time {began:g}."
-        )
     record = every((horizon - began) / 200) if record is None else record
-    plan = tracks(flow.landscape, record, statistics, snapshots)
-    due = [_still_due(flow, state, track.when(began, horizon), horizon) for track in plan]
-    recorder = _Recorder(flow, plan, tape, batch)
+    plan = plan_of(flow, state, batch, record, statistics, snapshots)
+    due = {t.name: _still_due(flow, state, t.when(began, horizon), horizon) for t in plan.tracks}
+    saver = None if checkpoints is None else Saver(flow, checkpoints, made_with, batch)
 
-    outcome = None
+    end = None
+    now = float(jnp.max(state.time))
     with Interrupts() as interrupts, Progress(label, now, horizon, progress and speaks()) as bar:
-        pace = _Pace()
-        for target in sorted({float(horizon)}.union(*due)):
-            while outcome is None and not _reached(flow, state, target):
-                most = pace.steps if checkpoints is None else checkpoints.until_next(state)
+        pace = Pace()
+        for target in sorted({float(horizon)}.union(*due.values())):
+            while end is None and not _reached(flow, state, target):
+                most = pace.steps if saver is None else saver.checkpoints.until_next(state)
                 with pace:
-                    state = _advance(flow, state, target, min(most, pace.steps), batch)
-                    outcome = _failure(flow, state)
+                    state = advance(flow, state, target, min(most, pace.steps), batch)
+                end = _stuck(flow, state)
                 time = float(jnp.max(state.time))
-                bar.update(time, f"t = {time:.4g}, {recorder.note}")
-                if outcome is None and checkpoints is not None and checkpoints.due(state):
-                    outcome = recorder.save(checkpoints, state)
-                if outcome is None and anywhere(interrupts.seen):
-                    outcome = Outcome.INTERRUPTED
-            if outcome is not None:
+                bar.update(time, f"t = {time:.4g}, {_note(tape, plan)}")
+                if end is None and saver is not None and saver.checkpoints.due(state):
+                    end = saver.save(state, tape, plan)
+                if end is None and anywhere(interrupts.seen):
+                    end = End(Outcome.INTERRUPTED)
+            if end is not None:
                 break
-            now_due = [track for track, when in zip(plan, due, strict=True) if target in when]
-            state, outcome = recorder.write(state, now_due)
-            if outcome is None and stop is not None and recorder.latest and stop(recorder.latest):
-                outcome = Outcome.STOPPED
-            if outcome is None and anywhere(interrupts.seen):
-                outcome = Outcome.INTERRUPTED
-            if outcome is not None:
+            now_due = [track for track in plan.tracks if target in due[track.name]]
+            state, end = _record(flow, state, plan, now_due, tape, batch)
+            latest = tape.latest(plan.main.name)
+            if end is None and stop is not None and latest is not None and stop(latest):
+                end = End(Outcome.STOPPED)
+            if end is None and anywhere(interrupts.seen):
+                end = End(Outcome.INTERRUPTED)
+            if end is not None:
                 break
-    outcome = Outcome.HORIZON if outcome is None else outcome
-    if checkpoints is not None and not outcome.failed:
-        outcome = recorder.save(checkpoints, state) or outcome
-    if outcome is Outcome.INTERRUPTED or (outcome.failed and not batch):
-        recorder.write(state, plan[:1])  # the records reach up to where the run did
-    return _finish(flow, first, state, recorder, outcome, throw)
-
-
-def _first_state(
-    flow: GradientFlow,
-    start: Ensemble | FlowState,
-    dt: float | None,
-    fast: PyTree | None,
-    key: Array | None,
-    batch: bool,
-) -> FlowState:
-    if isinstance(start, FlowState):
-        return _continued(flow, start, dt, fast, key, batch)
-    if dt is None:
-        raise InvalidInput("dt is missing; give the step size when starting from an ensemble.")
-    if batch:
-        require_finite("start", start.particles)
-        if key is not None and key.ndim == 0:
-            key = jax.random.split(key, jax.tree.leaves(start)[0].shape[0])
-        state = jax.vmap(lambda e, k: flow.start(e, dt, fast, k))(start, key)
-    else:
-        state = _everywhere(flow.start(start, dt, fast, key))
-        # With a projection the start lies on an invariant set on purpose.
-        for concern in flow.landscape.concerns(start) if flow.projection is None else ():
-            warnings.warn(concern, stacklevel=3)
-    return state
-
-
-def _everywhere(state: FlowState) -> FlowState:
-    """What is not split over the ensemble's mesh, on every device of it."""
-    mesh = state.ensemble.mesh
-    if mesh is None:
-        return state
-
-    def put(leaf: Any) -> Any:
-        if isinstance(leaf, Array) and len(leaf.sharding.device_set) < mesh.size:
-            return jax.device_put(leaf, NamedSharding(mesh, PartitionSpec()))
-        return leaf
-
-    return jax.tree.map(put, state)
-
-
-def _continued(
-    flow: GradientFlow,
-    state: FlowState,
-    dt: float | None,
-    fast: PyTree | None,
-    key: Array | None,
-    batch: bool,
-) -> FlowState:
-    if fast is not None:
-        raise InvalidInput("fast is given, but start is a state, which holds the fast variables.")
-    if key is not None:
-        raise InvalidInput("key is given, but start is a state, which holds the key.")
-
-    def anew(s: FlowState) -> FlowState:
-        key = None if s.key is None else jax.random.wrap_key_data(s.key)
-        return flow.start(s.ensemble, s.dt, s.fast, key)
-
-    like = jax.eval_shape(jax.vmap(anew) if batch else anew, state)
-    if jax.tree.structure(like) != jax.tree.structure(state):
-        raise InvalidInput(
-            "start is the state of another flow (other particles, scheme or kind of timescale "
-            "ratio); go on from its ensemble instead."
-        )
-    if dt is not None:
-        require_step(dt)
-        state = eqx.tree_at(lambda s: s.dt, state, jnp.full_like(state.dt, dt))
-    return eqx.tree_at(lambda s: s.finite, state, jnp.ones_like(state.finite))
-
-
-def _copied(state: FlowState, all_of_it: bool) -> FlowState:
-    """A copy, whose buffers may be given away; of all but the ensemble where that is given too."""
-    if all_of_it:
-        return jax.tree.map(jnp.copy, state)
-    without = eqx.tree_at(lambda s: s.ensemble, state, None)
-    copy = jax.tree.map(jnp.copy, without)
-    return eqx.tree_at(lambda s: s.ensemble, copy, state.ensemble, is_leaf=lambda x: x is None)
-
-
-def _restored(
-    state: FlowState, checkpoints: Checkpoints | None, resume: bool
-) -> tuple[FlowState, Tape]:
-    if checkpoints is None:
-        if resume:
-            raise InvalidInput("resume is True, but checkpoints is None; say where they are.")
-        return state, Tape()
-    latest = checkpoints.latest()
-    if latest is None:
-        return state, Tape()
-    if resume:
-        return checkpoints.restore(state)
-    if latest > int(jnp.max(state.step)):
-        raise InvalidInput(
-            f"checkpoints: {checkpoints.directory} holds step {latest} of an earlier run, which "
-            "this one would mix with; resume it, or give another directory."
-        )
-    return state, Tape()
+    end = End(Outcome.HORIZON) if end is None else end
+    if saver is not None and not end.outcome.failed:
+        end = saver.save(state, tape, plan) or end
+    if end.outcome is Outcome.INTERRUPTED or (end.outcome.failed and not batch):
+        _record(flow, state, plan, [plan.main], tape, batch)  # the records reach up to there
+    return _finish(flow, first, state, plan, tape, end, batch, throw)
 
 
 def _still_due(
-    flow: GradientFlow, state: FlowState, times: np.ndarray, horizon: float
+    flow: AbstractFlow, state: FlowState, times: np.ndarray, horizon: float
 ) -> frozenset[float]:
     """The due times that the state has not passed, the one it may stand at included."""
     times, now = np.asarray(times, float), float(jnp.max(state.time))
@@ -284,164 +191,89 @@ def _still_due(
         raise InvalidInput(f"horizon is {horizon}; the checkpoint is already at time {now:g}.")
     lowest = now - flow.slack * float(jnp.max(state.dt))
     rounded = times.astype(state.time.dtype)
-    ahead = rounded >= lowest if flow.scheme.adaptive else rounded > lowest
+    ahead = rounded >= lowest if flow.controlled else rounded > lowest
     return frozenset(times[ahead & (times <= horizon)].tolist())
 
 
-@eqx.filter_jit(donate="all-except-first")
-def _advance_compiled(
-    flow: GradientFlow, state: FlowState, until: Array, most: Array, batch: bool
-) -> FlowState:
-    def go(state: FlowState) -> FlowState:
-        return flow.advance(state, until, most)
-
-    return _each(flow, go, state) if batch else go(state)
-
-
-def _each(flow: GradientFlow, fn: Callable[[FlowState], Any], states: FlowState) -> Any:
-    return map_batch(flow.landscape, fn, states, lambda state: state.ensemble)
-
-
-def _advance(
-    flow: GradientFlow, state: FlowState, until: float, most: int, batch: bool
-) -> FlowState:
-    limits = jnp.asarray(until, state.time.dtype), jnp.asarray(most, jnp.int32)
-    return _advance_compiled(flow, state, *limits, batch)
-
-
-@eqx.filter_jit
-def _read(
-    flow: GradientFlow, state: FlowState, compute: Callable[..., Any], batch: bool
-) -> dict[str, Array]:
-    def look(state: FlowState) -> dict[str, Array]:
-        return compute(flow, state)
-
-    return _each(flow, look, state) if batch else look(state)
-
-
-def _reached(flow: GradientFlow, state: FlowState, until: float) -> bool:
+def _reached(flow: AbstractFlow, state: FlowState, until: float) -> bool:
     return bool(jnp.all(flow.reached(state, until) | ~state.finite))
 
 
-def _failure(flow: GradientFlow, state: FlowState) -> Outcome | None:
+def _stuck(flow: AbstractFlow, state: FlowState) -> End | None:
     """A batch fails when all its seeds have; the others run on without the lost ones."""
     if bool(jnp.any(state.finite)):
         return None
-    return Outcome.STEP_VANISHED if flow.scheme.adaptive else Outcome.NON_FINITE
+    return End(Outcome.STEP_VANISHED if flow.controlled else Outcome.NON_FINITE)
+
+
+def _record(
+    flow: AbstractFlow,
+    state: FlowState,
+    plan: Plan,
+    due: Sequence[Track],
+    tape: Tape,
+    batch: bool,
+) -> tuple[FlowState, End | None]:
+    """Write what is due; give up seeds whose numbers cannot be trusted, at last the run."""
+    time, end = float(jnp.max(state.time)), None
+    for track in due:
+        if tape.ends_at(track.name, time):
+            continue  # two due times may share a step
+        values = read(flow, state, track.compute, batch)
+        track.require_fit(values, batch)
+        running = np.array(state.finite)
+        if batch:
+            values = {name: without(v, ~running) for name, v in values.items()}
+        if track is plan.main:
+            balance = flow.balance
+            whole = balance is not None and balance.since_start
+            earlier = tape.first(track.name) if whole else tape.latest(track.name)
+            verdict = watch(earlier, values, balance)
+            left = running & ~verdict.lost
+            if not left.any():
+                unstable = verdict.unstable.any()
+                end = End(Outcome.UNSTABLE if unstable else Outcome.NON_FINITE)
+                if verdict.blown.all():
+                    break
+            if left.sum() < running.sum():
+                state = eqx.tree_at(lambda s: s.finite, state, jnp.asarray(left))
+        tape.append(track.name, time, values)
+    return state, end
+
+
+def _note(tape: Tape, plan: Plan) -> str:
+    """The latest loss, for showing; the mean over the seeds that still run."""
+    seen = np.atleast_1d((tape.latest(plan.main.name) or {}).get("loss", np.nan))
+    seen = seen[np.isfinite(seen)]
+    return f"loss {seen.mean():.4g}" if seen.size else ""
 
 
 def _finish(
-    flow: GradientFlow,
+    flow: AbstractFlow,
     first: FlowState | None,
     state: FlowState,
-    recorder: _Recorder,
-    outcome: Outcome,
+    plan: Plan,
+    tape: Tape,
+    end: End,
+    batch: bool,
     throw: bool,
 ) -> Run:
-    lost = np.flatnonzero(~np.atleast_1d(np.asarray(state.finite)))
+    outcome = end.outcome
+    lost = np.flatnonzero(~np.atleast_1d(np.array(state.finite)))
     message = f"the run {outcome.value} at t = {float(jnp.max(state.time)):.6g}."
-    if outcome is Outcome.UNSAVED:
-        message = f"{message[:-1]}: {recorder.trouble}."
+    if end.cause:
+        message = f"{message[:-1]}: {end.cause}."
     elif outcome.failed:
-        message = explain_failure(flow, first, state, outcome, recorder.batch)
+        message = explain_failure(flow, first, state, outcome, batch)
     elif lost.size:
         message += f" Seeds {lost.tolist()} failed and stopped earlier."
-        warnings.warn(message, stacklevel=3)
+        warnings.warn(message, LostSeedsWarning, stacklevel=3)
     attributes = provenance(flow) | {"outcome": outcome.name, "message": message}
-    trajectory = recorder.tape.to_dataset(recorder.plan, attributes, batch=recorder.batch)
-    run = Run(state, trajectory, outcome, message)
+    run = Run(state, tape.to_dataset(plan.tracks, attributes, batch=batch), outcome, message)
     if outcome.failed and throw:
         raise FlowFailed(run)
     return run
 
 
-class _Recorder:
-    """Writes due tracks to the tape and watches the energy."""
-
-    def __init__(self, flow: GradientFlow, plan: Sequence[Track], tape: Tape, batch: bool):
-        self.flow, self.plan, self.tape, self.batch = flow, plan, tape, batch
-        self.trouble = ""  # what kept a checkpoint from being written
-        rows = tape.rows.get(plan[0].name, [])
-        self.latest: dict[str, np.ndarray] = rows[-1][1] if rows else {}
-
-    @property
-    def note(self) -> str:
-        """The latest loss, for showing; the mean over the seeds that still run."""
-        seen = np.atleast_1d(self.latest.get("loss", np.nan))
-        seen = seen[np.isfinite(seen)]
-        return f"loss {seen.mean():.4g}" if seen.size else ""
-
-    def save(self, checkpoints: Checkpoints, state: FlowState) -> Outcome | None:
-        """Write a checkpoint; a disk that refuses it ends the run, not what it has found."""
-        try:
-            checkpoints.save(state, self.tape)
-        except OSError as error:
-            self.trouble = str(error)
-            return Outcome.UNSAVED
-        return None
-
-    def write(self, state: FlowState, due: Sequence[Track]) -> tuple[FlowState, Outcome | None]:
-        """Write what is due; gives up seeds whose numbers cannot be trusted, at last the run."""
-        time, outcome = float(jnp.max(state.time)), None
-        for track in due:
-            if self.tape.ends_at(track.name, time):
-                continue  # two due times may share a step
-            values = _read(self.flow, state, track.compute, self.batch)
-            values = to_host(values)
-            track.require_fit(values, self.batch)
-            if self.batch:
-                values = {n: _without(v, ~np.asarray(state.finite)) for n, v in values.items()}
-            if track is self.plan[0]:
-                blown = ~np.isfinite(values["loss"])
-                unstable = self._unbalanced(values)
-                running = np.asarray(state.finite) & ~(blown | unstable)
-                if not running.any():
-                    outcome = Outcome.UNSTABLE if unstable.any() else Outcome.NON_FINITE
-                    if blown.all():
-                        break
-                if running.sum() < np.sum(state.finite):
-                    state = eqx.tree_at(lambda s: s.finite, state, jnp.asarray(running))
-                self.latest = values
-            self.tape.append(track.name, time, values)
-        return state, outcome
-
-    def _unbalanced(self, values: dict[str, np.ndarray]) -> np.ndarray:
-        """Which seeds lost far less energy than they dissipated, beyond round-off.
-
-        On a mode of curvature λ explicit Euler loses the share 1 − λdt/2 of what it counts as
-        dissipated: the share vanishes exactly where the step becomes unstable. A projection takes
-        part of the motion away, so there the loss need only not rise. Noise owes no balance.
-        """
-        if not self.latest or self.flow.random:
-            return np.zeros_like(values["loss"], bool)
-        before, after = self.latest["loss"], values["loss"]
-        share = ENERGY_SHARE if self.flow.projection is None else 0.0
-        with np.errstate(all="ignore"):
-            spent = values["dissipated"] - self.latest["dissipated"]
-            scale = np.abs(before) + np.abs(after) + np.abs(values["dissipated"])
-            rtol = self.flow.scheme.rtol  # errors that a controlled step is allowed to make
-            noise = (1e3 * np.finfo(after.dtype).eps + float(rtol or 0)) * scale
-            return np.asarray(before - after < share * spent - noise)
-
-
-def _without(values: np.ndarray, lost: np.ndarray) -> np.ndarray:
-    """The values of a batch with NaN for the lost seeds, where the type has one."""
-    if not (lost.any() and np.issubdtype(values.dtype, np.floating)):
-        return values
-    return np.where(lost.reshape(-1, *[1] * (values.ndim - 1)), np.nan, values).astype(values.dtype)
-
-
-class _Pace:
-    """Chooses how many steps a compiled call may take, from how long the last one took."""
-
-    def __init__(self) -> None:
-        self.steps, self._calls, self._since = 8, 0, 0.0
-
-    def __enter__(self) -> None:
-        self._since = clock.perf_counter()
-
-    def __exit__(self, *error: object) -> None:
-        spent, self._calls = clock.perf_counter() - self._since, self._calls + 1
-        if self._calls > 1:  # the first call compiles
-            wanted = self.steps * SECONDS_PER_CALL / max(least(spent), 1e-6)
-            self.steps = int(min(max(1, self.steps // 8, wanted), self.steps * 8, 2**30))
+class LostSeedsWarning(UserWarning):
+    """Some seeds of a batch failed and stopped earlier than the others."""

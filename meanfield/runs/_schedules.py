@@ -30,14 +30,29 @@ def every(interval: float) -> Schedule:
 
 
 def at(*when: float) -> Schedule:
-    """At the given times, those that lie within the run.
+    """At the given times, those before the start of the run left out.
+
+    Raises:
+        InvalidInput: a time that is negative or no number; within a run, one beyond its end.
 
     Example:
-        >>> at(0.0, 3.0, 9.0)(0.0, 5.0).tolist()
-        [0.0, 3.0]
+        >>> at(0.0, 3.0, 9.0)(0.0, 9.0).tolist()
+        [0.0, 3.0, 9.0]
     """
     moments = np.unique(np.asarray(when, float))
-    return lambda start, end: moments[(moments >= start) & (moments <= end)]
+    if not np.all(np.isfinite(moments) & (moments >= 0)):
+        bad = next(float(t) for t in moments if not 0 <= t < np.inf)
+        raise InvalidInput(f"when holds {bad}; times must be finite and not negative.")
+
+    def times(start: float, end: float) -> np.ndarray:
+        close = 1e-9 * (end - start)
+        if moments.size and moments[-1] > end + close:
+            raise InvalidInput(
+                f"when holds {moments[-1]:g}, which the run never reaches: it ends at {end:g}."
+            )
+        return np.unique(np.minimum(moments[moments >= start - close], end))
+
+    return times
 
 
 def log_spaced(first: float, per_decade: int = 20) -> Schedule:

@@ -3,43 +3,43 @@
 from __future__ import annotations
 
 import contextlib
-import math
 
+import equinox as eqx
 import jax
 import jax.flatten_util
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import PyTree
+from jaxtyping import Array, PyTree
 
 from particles import Ensemble
 from particles.internal import leaf_names
 from saddle_analysis import HessianOperator, extreme_eigenpairs
 
-from ..flows import GradientFlow
+from ..flows import AbstractFlow, FlowState
 from ._outcome import Outcome
-from ..flows import FlowState
 
 
-def stable_step(flow: GradientFlow, start: Ensemble | FlowState) -> float:
-    """1/λ_max of the curvature at an ensemble or state: half of what explicit Euler could take.
+def stable_step(flow: AbstractFlow, start: Ensemble | FlowState) -> float:
+    """A step that is stable at an ensemble or state: `flow.time_scale` of its curvature.
 
-    Takes the Wasserstein Hessian and, at a finite timescale ratio ε, the fast variables' Hessian
-    over ε. Infinite where nothing curves upwards.
+    For the gradient flow that is 1/λ_max, half of what explicit Euler could take, with the
+    Wasserstein Hessian and, at a finite timescale ratio ε, the fast variables' Hessian over ε.
+    Infinite where nothing curves upwards.
     """
     key = jax.random.key(0)  # random steps have curvature too
     state = start if isinstance(start, FlowState) else flow.start(start, dt=1.0, key=key)
     operator = HessianOperator(flow.landscape, state.ensemble, state.fast, chunk=flow.chunk)
     curvature = float(extreme_eigenpairs(operator, which="largest", tolerance=1e-2).values[-1])
+    stiff = 0.0
     if state.fast is not None:
         flat, unravel = jax.flatten_util.ravel_pytree(state.fast)
         risk = lambda v: flow.landscape.risk(operator.moments, unravel(v))  # noqa: E731
         stiff = float(jnp.linalg.eigvalsh(jax.hessian(risk)(flat))[-1])
-        curvature = max(curvature, stiff * float(flow.inverse_ratio))  # pyright: ignore
-    return 1 / curvature if curvature > 0 else math.inf
+    return flow.time_scale(curvature, stiff)
 
 
 def explain_failure(
-    flow: GradientFlow,
+    flow: AbstractFlow,
     first: FlowState | None,
     state: FlowState,
     outcome: Outcome,
@@ -60,11 +60,38 @@ def explain_failure(
         seed = int(lost[0]) if lost.size else 0
         first, state = jax.tree.map(lambda leaf: leaf[seed], (first, state))
         where = f"in seed {seed} "
+    looked = jax.block_until_ready(_looked(flow, state))
+    culprit = _first_bad(looked) or _fastest(looked["velocity"])
+    if int(state.step) == 0 and _first_bad(looked):
+        advice = "No step was taken: look at the landscape's data and at the start."
+    elif flow.controlled:
+        advice = (
+            "The velocity is singular nearby, or rtol and atol are below what the precision "
+            "resolves."
+        )
+    else:
+        advice = _smaller_step(flow, first, state, looked["loss"])
+    return (
+        f"the run {outcome.value}: {where}at step {int(state.step)}, t = {float(state.time):.6g} "
+        f"with dt = {float(state.dt):.3g}; {culprit}. {advice}"
+    )
+
+
+@eqx.filter_jit
+def _looked(flow: AbstractFlow, state: FlowState) -> dict[str, PyTree]:
+    """What may be no number, in one program."""
     moments = flow.landscape.moments(state.ensemble, chunk=flow.chunk)
-    loss = flow.landscape.energy(moments, state.fast)
-    velocity = flow.landscape.velocity(state.ensemble, state.fast, chunk=flow.chunk)
-    tree = {"moments": moments, "loss": loss, "velocity": velocity, "fast": state.fast}
-    culprit = _first_bad(tree) or _fastest(velocity)
+    return {
+        "moments": moments,
+        "loss": flow.landscape.energy(moments, state.fast),
+        "velocity": flow.landscape.velocity(state.ensemble, state.fast, chunk=flow.chunk),
+        "fast": state.fast,
+    }
+
+
+def _smaller_step(
+    flow: AbstractFlow, first: FlowState | None, state: FlowState, loss: Array
+) -> str:
     remedy = 0.5 * float(state.dt)
     # Curvature often grows along the flow, but where the loss has exploded it says nothing.
     known = [] if first is None else [first]
@@ -73,15 +100,7 @@ def explain_failure(
     for looked_at in known:
         with contextlib.suppress(ValueError, RuntimeError, FloatingPointError):
             remedy = min(remedy, stable_step(flow, looked_at))
-    advice = (
-        "The velocity is singular nearby, or rtol and atol are below what the precision resolves."
-        if flow.scheme.adaptive
-        else f"Try dt = {remedy:.2g}, or the adaptive scheme."
-    )
-    return (
-        f"the run {outcome.value}: {where}at step {int(state.step)}, t = {float(state.time):.6g} "
-        f"with dt = {float(state.dt):.3g}; {culprit}. {advice}"
-    )
+    return f"Try dt = {remedy:.2g}, or the adaptive scheme."
 
 
 def _first_bad(tree: PyTree) -> str | None:

@@ -9,8 +9,10 @@ from helpers import attention, cloud, regression
 
 from landscapes import Landscape
 from meanfield import GradientFlow, every, simulate
-from meanfield.flows import resampled
+from meanfield.flows import Resampling
 from particles import Ensemble
+
+DT = jnp.array(0.1)
 
 
 class Ladder(Landscape):
@@ -68,7 +70,7 @@ def test_resampling_keeps_the_measure_on_average() -> None:
     size, draws = 12, 4000
     mu = Ensemble(jnp.arange(size, dtype=float)[:, None], jnp.asarray(rng.exponential(size=size)))
     keys = jax.random.split(jax.random.key(1), draws)
-    found = jax.vmap(lambda key: resampled(key, mu, 1.0))(keys)
+    found = jax.vmap(lambda key: Resampling(1.0)(key, DT, mu))(keys)
     counts = np.stack([(found.particles[:, :, 0] == i).sum(axis=1) for i in range(size)], axis=1)
     wanted = size * np.asarray(mu.weights)
     assert np.all((counts == np.floor(wanted)) | (counts == np.ceil(wanted)))
@@ -80,11 +82,11 @@ def test_resampling_keeps_the_measure_on_average() -> None:
 def test_resampling_waits_until_it_is_needed() -> None:
     mu = Ensemble(jnp.arange(4.0)[:, None], jnp.array([1.0, 1.0, 1.0, 2.0]))  # effective 3.57
     key = jax.random.key(0)
-    same = resampled(key, mu, 0.8)
+    same = Resampling(0.8)(key, DT, mu)
     np.testing.assert_array_equal(same.weights, mu.weights)
-    np.testing.assert_allclose(resampled(key, mu, 0.95).weights, 0.25)
+    np.testing.assert_allclose(Resampling(0.95)(key, DT, mu).weights, 0.25)
     equal = Ensemble(mu.particles)
-    assert resampled(key, equal, 1.0) is equal
+    assert Resampling(1.0)(key, DT, equal) is equal
 
 
 def test_resampling_within_a_flow() -> None:
@@ -94,7 +96,7 @@ def test_resampling_within_a_flow() -> None:
     record = {"horizon": 2.0, "dt": 0.05, "record": every(0.1)}
     free = simulate(GradientFlow(regression(), **options), start, **record)
     kept = simulate(
-        GradientFlow(regression(), resample_below=0.6, **options), start, key=key, **record
+        GradientFlow(regression(), jumps=(Resampling(0.6),), **options), start, key=key, **record
     )
     assert free.trajectory["effective_size"].values[-1] < 0.6 * 64
     assert kept.trajectory["effective_size"].values.min() > 0.5 * 64

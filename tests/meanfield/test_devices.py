@@ -16,6 +16,7 @@ from helpers import cloud, regression
 
 from landscapes import neuron_start
 from meanfield import Checkpoints, GradientFlow, Run, every, simulate
+from meanfield.flows import Diffusion, Resampling
 from particles import drawn_on, particle_mesh, placed
 
 KEY = jax.random.key(1)
@@ -26,8 +27,8 @@ RUN: dict[str, Any] = {"horizon": 1.0, "dt": 0.05, "record": every(0.25)}
     "options",
     [
         {"scheme": "adaptive"},
-        {"temperature": 0.1},
-        {"birth_death": 9.0, "resample_below": 0.9, "batch_size": 4},
+        {"jumps": (Diffusion(0.1),)},
+        {"birth_death": 9.0, "jumps": (Resampling(0.9),), "batch_size": 4},
     ],
 )
 def test_eight_devices_equal_one(options: dict) -> None:
@@ -56,7 +57,7 @@ def test_float32_on_devices() -> None:
 def test_noise_is_equal_exactly() -> None:
     """One step of pure noise: no sum enters, so every bit agrees."""
     landscape = regression()
-    flow = GradientFlow(landscape, scheme="euler", temperature=1.0)
+    flow = GradientFlow(landscape, scheme="euler", jumps=(Diffusion(1.0),))
     mu = cloud(size=16)
     dt = 1e-30  # velocities vanish beside the noise
     runs = [

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from flow_cases import Springs, end, points
 
-from landscapes import Neuron, neuron_start
-from landscapes.mlp_attention import missing_features, mlp_attention_landscape
+from landscapes import Neuron, NoLimitWarning, neuron_start
+from landscapes.mlp_attention import MLPAttentionLandscape, missing_features
 from meanfield import GradientFlow, Outcome, every, simulate
+from meanfield.flows import Projection
 from particles import Ensemble, restrict
 
 SPECTRUM = [1.0, 0.5, 0.2]
@@ -19,7 +20,7 @@ MASK = Neuron(a=1, w=jnp.array([1.0, 1.0, 0.0]))
 
 def restricted_problem():
     """Feature j a function of x_j alone; samples closed under the sign flip of x_3; w_3 = 0."""
-    landscape = mlp_attention_landscape(
+    landscape = MLPAttentionLandscape.from_teacher(
         jax.random.key(0),
         lambda x: jnp.tanh(x) * jnp.sqrt(jnp.array(SPECTRUM)),
         samples=64,
@@ -34,7 +35,9 @@ def restricted_problem():
 @pytest.mark.slow
 def test_the_restricted_flow_ends_at_the_lowest_saddle() -> None:
     landscape, start = restricted_problem()
-    flow = GradientFlow(landscape, scheme="adaptive", projection=lambda mu: restrict(mu, MASK))
+    flow = GradientFlow(
+        landscape, scheme="adaptive", jumps=(Projection(lambda mu: restrict(mu, MASK)),)
+    )
     run = simulate(
         flow,
         start,
@@ -52,8 +55,8 @@ def test_projection_holds_the_set_that_round_off_leaves() -> None:
     landscape, start = restricted_problem()
     nudged = start.with_particles(start.particles._replace(w=start.particles.w.at[0, 2].set(1e-9)))
     project = functools.partial(restrict, mask=MASK)
-    held = end(GradientFlow(landscape, projection=project), nudged, 5.0, 0.05)
-    with pytest.warns(UserWarning, match="the start's outputs"):  # they span two of three features
+    held = end(GradientFlow(landscape, jumps=(Projection(project),)), nudged, 5.0, 0.05)
+    with pytest.warns(NoLimitWarning):  # they span two of three features
         free = end(GradientFlow(landscape), nudged, 5.0, 0.05)
     assert np.abs(free.ensemble.particles.w[:, 2]).max() > 1e-9
     assert np.all(np.asarray(held.ensemble.particles.w[:, 2]) == 0)
@@ -65,9 +68,15 @@ def test_projection_reaches_schemes_that_reuse_their_last_slope() -> None:
     def pin(mu: Ensemble) -> Ensemble:
         return mu.with_particles(mu.particles.at[:, 0].set(1.0))
 
-    run = end(GradientFlow(Springs(), scheme="tsit5", projection=pin), points(), 0.5, 0.25)
-    once = end(GradientFlow(Springs(), scheme="tsit5", projection=pin), points(), 0.25, 0.25)
-    anew = end(GradientFlow(Springs(), scheme="tsit5", projection=pin), once.ensemble, 0.25, 0.25)
+    run = end(
+        GradientFlow(Springs(), scheme="tsit5", jumps=(Projection(pin),)), points(), 0.5, 0.25
+    )
+    once = end(
+        GradientFlow(Springs(), scheme="tsit5", jumps=(Projection(pin),)), points(), 0.25, 0.25
+    )
+    anew = end(
+        GradientFlow(Springs(), scheme="tsit5", jumps=(Projection(pin),)), once.ensemble, 0.25, 0.25
+    )
     np.testing.assert_allclose(run.ensemble.particles, anew.ensemble.particles, rtol=1e-14)
 
 
@@ -79,7 +88,9 @@ def test_a_projection_that_costs_energy_is_no_instability() -> None:
         return mu.with_particles(mu.particles / radius)
 
     start = on_circle(points())
-    run = simulate(GradientFlow(Springs(), projection=on_circle), start, horizon=20.0, dt=0.1)
+    run = simulate(
+        GradientFlow(Springs(), jumps=(Projection(on_circle),)), start, horizon=20.0, dt=0.1
+    )
     assert run.outcome is Outcome.HORIZON
     # Springs alone cannot move on the circle, the pull spreads the points to zero mean.
     np.testing.assert_allclose(run.ensemble.particles.mean(axis=0), 0, atol=1e-3)

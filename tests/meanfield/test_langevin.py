@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 from flow_cases import Springs, assert_same_bits, end, never, points
 
-from meanfield import GradientFlow, free_energy, simulate, stable_step
+from meanfield import GradientFlow, simulate
+from meanfield.flows import Diffusion, Resampling, free_energy
+from meanfield.runs import stable_step
 from meanfield.studies import gradient_noise
 from particles import Ensemble, InvalidInput, entropy
 
@@ -16,7 +18,7 @@ SPRING, TEMPERATURE, DT = 0.5, 0.3, 0.1
 
 def langevin(scheme: str = "euler", **options) -> GradientFlow:
     springs = Springs(pull=0.0, spring=SPRING)
-    return GradientFlow(springs, scheme=scheme, temperature=TEMPERATURE, **options)
+    return GradientFlow(springs, scheme=scheme, jumps=(Diffusion(TEMPERATURE),), **options)
 
 
 @pytest.mark.parametrize("scheme", ["euler", "heun"])
@@ -49,7 +51,8 @@ def test_the_free_energy_falls_to_that_of_the_gibbs_measure() -> None:
 
 
 @pytest.mark.parametrize(
-    "options", [{"temperature": 0.1}, {"birth_death": 9.0, "resample_below": 0.99}]
+    "options",
+    [{"jumps": (Diffusion(0.1),)}, {"birth_death": 9.0, "jumps": (Resampling(0.99),)}],
 )
 def test_ten_steps_and_ten_more_are_twenty(options: dict) -> None:
     flow = GradientFlow(Springs(), scheme="bosh3", **options)
@@ -62,7 +65,7 @@ def test_ten_steps_and_ten_more_are_twenty(options: dict) -> None:
 
 def test_seeds_of_a_batch_have_noise_of_their_own() -> None:
     many = jax.tree.map(lambda leaf: jnp.stack([leaf] * 3), points())
-    flow = GradientFlow(Springs(), temperature=0.1)
+    flow = GradientFlow(Springs(), jumps=(Diffusion(0.1),))
     batch = end(flow, many, 1.0, 0.1, key=KEY, batch=True)
     keys = jax.random.split(KEY, 3)
     for seed in range(3):
@@ -74,7 +77,7 @@ def test_seeds_of_a_batch_have_noise_of_their_own() -> None:
 
 
 def test_zero_temperature_is_the_flow() -> None:
-    cold = end(GradientFlow(Springs(), temperature=0.0), points(), 1.0, 0.1, key=KEY)
+    cold = end(GradientFlow(Springs(), jumps=(Diffusion(0.0),)), points(), 1.0, 0.1, key=KEY)
     plain = end(GradientFlow(Springs()), points(), 1.0, 0.1)
     np.testing.assert_array_equal(cold.ensemble.particles, plain.ensemble.particles)
 
@@ -88,15 +91,15 @@ def test_a_random_flow_has_a_stable_step_and_a_record() -> None:
 
 def test_refusals() -> None:
     with pytest.raises(InvalidInput, match="temperature is -1"):
-        GradientFlow(Springs(), temperature=-1)
+        Diffusion(-1)
     with pytest.raises(InvalidInput, match="birth_death is nan"):
         GradientFlow(Springs(), birth_death=float("nan"))
-    with pytest.raises(InvalidInput, match="resample_below is 2"):
-        GradientFlow(Springs(), resample_below=2)
+    with pytest.raises(InvalidInput, match="below is 2"):
+        Resampling(2)
     with pytest.raises(InvalidInput, match="batch_size is 0"):
         GradientFlow(Springs(), batch_size=0)
     with pytest.raises(InvalidInput, match="scheme is adaptive"):
-        GradientFlow(Springs(), scheme="adaptive", temperature=0.1)
+        GradientFlow(Springs(), scheme="adaptive", jumps=(Diffusion(0.1),))
     with pytest.raises(InvalidInput, match="key is missing"):
         simulate(langevin(), points(), horizon=1.0, dt=0.1, record=never)
     state = langevin().start(points(), 0.1, key=KEY)

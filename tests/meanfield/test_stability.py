@@ -16,7 +16,8 @@ from landscapes.linear_attention import (
     head_start,
     plateau_levels,
 )
-from meanfield import FlowFailed, GradientFlow, Outcome, simulate, stable_step
+from meanfield import FlowFailed, GradientFlow, Outcome, simulate
+from meanfield.runs import stable_step
 
 
 def test_stable_step_is_one_over_the_largest_eigenvalue() -> None:

@@ -1,0 +1,135 @@
+"""Where a run begins: at an ensemble, at the state of an earlier run, or at a checkpoint."""
+
+from __future__ import annotations
+
+import math
+import warnings
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, PyTree
+
+from landscapes import StartWarning
+from particles import Ensemble, InvalidInput
+from particles.internal import require_finite
+
+from ..flows import AbstractFlow, FlowState, require_step
+from ._checkpoints import Checkpoints, Restored
+from ._compiled import begin
+from ._fingerprint import Fingerprint
+from ._tape import Tape
+
+MOST_STEPS = 2**31 - 1  # the counter of steps holds no more
+
+
+def first_state(
+    flow: AbstractFlow,
+    start: Ensemble | FlowState,
+    dt: float | None,
+    fast: PyTree | None,
+    key: Array | None,
+    batch: bool,
+) -> FlowState:
+    """The state that a run begins with."""
+    if isinstance(start, FlowState):
+        return _continued(flow, start, dt, fast, key, batch)
+    if not isinstance(start, Ensemble):
+        raise InvalidInput(
+            f"start is {type(start).__name__}; give an Ensemble, or the state of an earlier run."
+        )
+    if dt is None:
+        raise InvalidInput("dt is missing; give the step size when starting from an ensemble.")
+    require_step(dt)
+    # The first state is computed in compiled code, which sees no values: they are checked here.
+    require_finite("start" if batch else "ensemble", start.particles)
+    if batch and key is not None and key.ndim == 0:
+        key = jax.random.split(key, jax.tree.leaves(start)[0].shape[0])
+    state = begin(flow, start, dt, fast, key, batch)
+    if not bool(jnp.all(state.dt > 0)):
+        raise InvalidInput(
+            f"dt is {dt}, which {state.dt.dtype} does not resolve; take a larger one."
+        )
+    for concern in [] if batch else flow.concerns(start):
+        warnings.warn(concern, StartWarning, stacklevel=3)
+    return state
+
+
+def require_horizon(flow: AbstractFlow, state: FlowState, horizon: float, given: bool) -> None:
+    """Refuse a horizon that the step does not lead to.
+
+    Args:
+        flow: knows whether the step is controlled.
+        state: the first one.
+        horizon: where to.
+        given: whether the step size was chosen for this run.
+
+    Raises:
+        InvalidInput: a horizon behind the start, a fixed step beyond it, or one too small.
+    """
+    began, dt = float(jnp.min(state.time)), float(jnp.min(state.dt))
+    if not began < horizon < math.inf:
+        raise InvalidInput(
+            f"horizon is {horizon}; it must be finite and lie after the start at time {began:g}."
+        )
+    if flow.controlled or not given:
+        return
+    way = horizon - began
+    if dt > way * (1 + 1e-6):  # both may be rounded to single precision
+        raise InvalidInput(
+            f"dt is {dt:g}, but horizon is {horizon:g}, only {way:g} after the start; take a "
+            "smaller step or a later horizon."
+        )
+    if way / dt > MOST_STEPS:
+        raise InvalidInput(
+            f"dt is {dt:g} and horizon is {horizon:g}: that takes {way / dt:.3g} steps, and a run "
+            f"has at most {MOST_STEPS}; take a larger step."
+        )
+
+
+def restored(
+    state: FlowState, checkpoints: Checkpoints | None, resume: bool, made_with: Fingerprint
+) -> Restored:
+    """State and records to go on from: those of a checkpoint, or none."""
+    if checkpoints is None:
+        if resume:
+            raise InvalidInput("resume is True, but checkpoints is None; say where they are.")
+        return Restored(state, Tape())
+    if resume:
+        return checkpoints.restore(state, made_with)
+    latest = checkpoints.latest()
+    if latest is not None and latest > int(jnp.max(state.step)):
+        raise InvalidInput(
+            f"checkpoints: {checkpoints.directory} holds step {latest} of an earlier run, which "
+            "this one would mix with; resume it, or give another directory."
+        )
+    return Restored(state, Tape())
+
+
+def _continued(
+    flow: AbstractFlow,
+    state: FlowState,
+    dt: float | None,
+    fast: PyTree | None,
+    key: Array | None,
+    batch: bool,
+) -> FlowState:
+    if fast is not None:
+        raise InvalidInput("fast is given, but start is a state, which holds the fast variables.")
+    if key is not None:
+        raise InvalidInput("key is given, but start is a state, which holds the key.")
+
+    def anew(s: FlowState) -> FlowState:
+        key = None if s.key is None else jax.random.wrap_key_data(s.key)
+        return flow.start(s.ensemble, s.dt, s.fast, key)
+
+    like = jax.eval_shape(jax.vmap(anew) if batch else anew, state)
+    if jax.tree.structure(like) != jax.tree.structure(state):
+        raise InvalidInput(
+            "start is the state of another flow (other particles, scheme or kind of timescale "
+            "ratio); go on from its ensemble instead."
+        )
+    if dt is not None:
+        require_step(dt, state.dt.dtype)
+        state = eqx.tree_at(lambda s: s.dt, state, jnp.full_like(state.dt, dt))
+    return eqx.tree_at(lambda s: s.finite, state, jnp.ones_like(state.finite))

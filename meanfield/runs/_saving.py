@@ -1,0 +1,54 @@
+"""Saving a run, and holding what was written against what was computed."""
+
+from __future__ import annotations
+
+import jax.numpy as jnp
+import numpy as np
+
+from ..flows import AbstractFlow, FlowState
+from ._checkpoints import Checkpoints
+from ._compiled import Loss, placed_like, read
+from ._fingerprint import Fingerprint, differences, landscape_fingerprint
+from ._outcome import End, Outcome
+from ._records import Plan
+from ._tape import Tape
+
+
+class Saver:
+    """Writes checkpoints, and holds what was written against what was computed."""
+
+    def __init__(
+        self, flow: AbstractFlow, checkpoints: Checkpoints, made_with: Fingerprint, batch: bool
+    ):
+        self.flow, self.checkpoints, self.batch = flow, checkpoints, batch
+        self.made_with = made_with
+
+    def save(self, state: FlowState, tape: Tape, plan: Plan) -> End | None:
+        """A disk that refuses a checkpoint ends the run, not what it has found."""
+        computed = read(self.flow, state, Loss(), self.batch)["loss"]
+        try:
+            written = self.checkpoints.save(state, tape, self.made_with)
+        except OSError as error:
+            return End(Outcome.UNSAVED, str(error))
+        if written is None:
+            return None
+        again = read(self.flow, placed_like(written, state), Loss(), self.batch)["loss"]
+        recorded = computed
+        if tape.ends_at(plan.main.name, float(jnp.max(state.time))):
+            recorded = (tape.latest(plan.main.name) or {})["loss"]
+        for name, loss in (("computed", computed), ("recorded", recorded)):
+            if not _agree(loss, again):
+                return End(
+                    Outcome.INCONSISTENT,
+                    f"the saved state has loss {again}, but {loss} was {name} for it; do not trust "
+                    "this run, and look at the machine's memory",
+                )
+        changed = differences(self.made_with, landscape_fingerprint(self.flow.landscape))
+        if changed:
+            return End(Outcome.INCONSISTENT, f"since the start another {changed[0]}")
+        return None
+
+
+def _agree(one: np.ndarray, two: np.ndarray) -> bool:
+    """Equal up to the order of summation."""
+    return bool(np.allclose(one, two, rtol=1e4 * np.finfo(two.dtype).eps, atol=0, equal_nan=True))
