@@ -49,10 +49,8 @@ def reproduce(name: str, *, progress: bool = False, **options: Any) -> Result:
         InvalidInput: there is no such reproduction or option, or an option is out of range.
 
     Example:
-        >>> reproduce("ks24", sead=1)
-        Traceback (most recent call last):
-        ...
-        particles._errors.InvalidInput: sead is no option of ks24; its options are seed, seeds, ...
+        >>> REPRODUCTIONS["ks24"].option_names  # as in reproduce("ks24", seed=1, samples=256)
+        ['seed', 'seeds', 'particles', 'samples']
     """
     if name not in REPRODUCTIONS:
         raise InvalidInput(f"name is {name!r}; the reproductions are {', '.join(REPRODUCTIONS)}.")
