@@ -11,7 +11,6 @@
 
 # %%
 import sys
-import warnings
 from pathlib import Path
 
 import jax
@@ -75,7 +74,7 @@ print(f"nearest critical set: missing {here.missing.item()}, {float(here.distanc
 pairs = extreme_eigenpairs(HessianOperator(landscape, saddle), 2)
 unstable = pairs.fields[0]
 lines = loss_lines(
-    landscape, saddle, {"unstable": unstable, "random": isotropic(KEYS[3], saddle, 1.0)}
+    landscape, saddle, {"unstable": unstable, "random": isotropic(KEYS[3], landscape, saddle, 1.0)}
 )
 figure, axes = plt.subplots(1, 2, figsize=(13, 4.2), layout="constrained")
 plots.plot_lines(axes[0], lines)
@@ -104,15 +103,13 @@ print(optimality_gap(KEYS[4], landscape, aside, descents=8).sentence)
 
 # %%
 rate = -float(pairs.values[0])  # of leaving the saddle: time is measured in 1/rate
-with warnings.catch_warnings():
-    warnings.filterwarnings("ignore", "the start's outputs")  # a construction, not a draw
-    run = simulate(
-        GradientFlow(landscape, scheme="adaptive"),
-        aside,
-        horizon=30 / rate,
-        dt=1e-3 / rate,
-        snapshots=at(*(np.array([0, 1, 2, 3, 4, 6, 10, 30]) / rate)),
-    )
+run = simulate(
+    GradientFlow(landscape, scheme="adaptive"),
+    aside,
+    horizon=30 / rate,
+    dt=1e-3 / rate,
+    snapshots=at(*(np.array([0, 1, 2, 3, 4, 6, 10, 30]) / rate)),
+)
 times, ensembles = snapshots(run.trajectory, landscape.particle)
 plane = principal_plane(ensembles)
 margin = 0.2 * np.ptp(plane.path, axis=0)

@@ -13,6 +13,8 @@ from ._matrix_measures import RankMeasures as RankMeasures
 from ._matrix_measures import principal_angles as principal_angles
 from ._matrix_measures import rank_measures as rank_measures
 from ._observables import Observable as Observable
+from ._warnings import NoLimitWarning as NoLimitWarning
+from ._warnings import StartWarning as StartWarning
 from ._wrapper import LandscapeWrapper as LandscapeWrapper
 from .linear_attention import MergedLinearAttentionLandscape as MergedLinearAttentionLandscape
 from .linear_attention import SeparateLinearAttentionLandscape as SeparateLinearAttentionLandscape

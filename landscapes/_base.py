@@ -17,6 +17,7 @@ from particles import Ensemble, InvalidInput
 from particles.internal import chunk_for, equal_weights, require_finite, stream_map, stream_sum
 
 from ._observables import Observable
+from ._warnings import StartWarning
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -101,8 +102,8 @@ class Landscape(eqx.Module):
         shapes = jax.tree.leaves(jax.eval_shape(self.features, particle))
         return sum(s.size * s.dtype.itemsize for s in shapes)
 
-    def concerns(self, ensemble: Ensemble) -> list[str]:
-        """Sentences about what may mislead in a run from this ensemble; flows warn with them."""
+    def concerns(self, ensemble: Ensemble) -> list[StartWarning]:
+        """What may mislead in a run from this ensemble, as warnings to be given; runs give them."""
         return []
 
     def observables(self, moments: PyTree) -> dict[str, Observable]:

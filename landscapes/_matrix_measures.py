@@ -10,6 +10,7 @@ from jaxtyping import Array, Float
 from particles import InvalidInput
 
 from ._base import compiled_precisely
+from ._spans import angles_between
 
 
 class RankMeasures(NamedTuple):
@@ -80,12 +81,4 @@ def principal_angles(
             "shapes must agree and be at least the rank."
         )
     left, right = (jnp.linalg.svd(m, full_matrices=False)[0][..., :rank] for m in (one, other))
-    cosines = jnp.linalg.svd(left.mT @ right, compute_uv=False)
-    # Small angles are lost in the cosine: take those from the sine.
-    sines = jnp.linalg.svd(right - left @ (left.mT @ right), compute_uv=False)[..., :rank][
-        ..., ::-1
-    ]
-    angle = jnp.where(
-        cosines > 0.7, jnp.arcsin(jnp.clip(sines, 0, 1)), jnp.arccos(jnp.clip(cosines, 0, 1))
-    )
-    return angle
+    return angles_between(left, right)

@@ -34,10 +34,28 @@ def fractions_inside(
     return jnp.sum(overlap * jax.scipy.linalg.solve(gram, overlap.T, assume_a="pos").T, axis=1)
 
 
+def angles_between(
+    left: Float[Array, "... rows left"], right: Float[Array, "... rows right"]
+) -> Float[Array, "... angles"]:
+    """Angles in radians between the spans of orthonormal columns, in increasing order.
+
+    Small angles are lost in the cosine, large ones in the sine: each is taken from the other one.
+    Columns of zeros on the right are orthogonal to everything.
+    """
+    overlap = left.mT @ right
+    cosines = jnp.clip(jnp.linalg.svd(overlap, compute_uv=False), 0, 1)
+    absent = jnp.where(jnp.sum(right**2, axis=-2) > 0.5, 0, 1).astype(right.dtype)
+    absent = absent[..., None, :] * jnp.eye(right.shape[-1], dtype=right.dtype)
+    outside = right - left @ overlap
+    absent = jnp.broadcast_to(absent, (*outside.shape[:-2], *absent.shape[-2:]))
+    sines = jnp.linalg.svd(jnp.concatenate([outside, absent], axis=-2), compute_uv=False)
+    sines = sines[..., ::-1][..., : cosines.shape[-1]]
+    return jnp.where(cosines > 0.7, jnp.arcsin(jnp.clip(sines, 0, 1)), jnp.arccos(cosines))
+
+
 def span_correlations(
     features: Float[Array, "samples outputs"], h: Float[Array, "samples columns"]
 ) -> Float[Array, " angles"]:
     """Cosines of the principal angles between span(h) and that of orthonormal features, in L²."""
     left = jnp.linalg.svd(h, full_matrices=False)[0]
-    cosines = jnp.linalg.svd(left.T @ features, compute_uv=False) / features.shape[0] ** 0.5
-    return jnp.clip(cosines, 0, 1)
+    return jnp.cos(angles_between(left, features / features.shape[0] ** 0.5))

@@ -11,6 +11,7 @@ from particles import Ensemble
 
 from ._base import Landscape
 from ._observables import Observable
+from ._warnings import StartWarning
 
 W = TypeVar("W", bound="LandscapeWrapper")
 
@@ -80,7 +81,7 @@ class LandscapeWrapper(Landscape):
         """Those of the inner landscape."""
         return self.inner.observables(moments)
 
-    def concerns(self, ensemble: Ensemble) -> list[str]:
+    def concerns(self, ensemble: Ensemble) -> list[StartWarning]:
         """Those of the inner landscape."""
         return self.inner.concerns(ensemble)
 

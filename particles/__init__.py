@@ -4,6 +4,7 @@ from . import internal as internal
 from ._ensemble import Ensemble as Ensemble
 from ._entropy import entropy as entropy
 from ._errors import InvalidInput as InvalidInput
+from ._errors import NotConvergedWarning as NotConvergedWarning
 from ._mesh import particle_mesh as particle_mesh
 from ._placement import drawn_on as drawn_on
 from ._placement import gathered as gathered

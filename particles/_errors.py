@@ -1,5 +1,9 @@
-"""The one exception for bad input: a sentence naming the argument, the value and the way out."""
+"""The one exception for bad input, and warnings by class."""
 
 
 class InvalidInput(ValueError):
     """An argument is refused; the message names it, its value, and what is allowed instead."""
+
+
+class NotConvergedWarning(UserWarning):
+    """An iteration stopped short of its tolerance."""

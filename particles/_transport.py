@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
 from ._ensemble import Ensemble
-from ._errors import InvalidInput
+from ._errors import InvalidInput, NotConvergedWarning
 from ._mesh import to_host
 from ._tree import leaf_names, rows_of
 
@@ -229,6 +229,7 @@ def _warn_unless(converged: bool, epsilon: float) -> None:
         warnings.warn(
             f"Sinkhorn's algorithm did not converge at epsilon = {epsilon:.3g}; give a larger "
             "epsilon.",
+            NotConvergedWarning,
             stacklevel=4,
         )
 

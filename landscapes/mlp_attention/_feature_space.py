@@ -17,7 +17,7 @@ from .._matrix_measures import principal_angles, rank_measures
 from .._spans import fractions_inside, orthonormal_features, span_correlations
 from ..networks import NeuronLandscape
 from ._landscape import MLPAttentionLandscape
-from ._theory import MissingSet, benign_threshold, feature_spectrum, saddle_level
+from ._theory import MissingSet, benign_threshold, feature_spectrum, missing_name, saddle_level
 
 if TYPE_CHECKING:
     import xarray
@@ -49,7 +49,7 @@ def nearest_critical(
 
     With |S| features missing the best subspace holds the k − |S| eigen-features of largest
     fraction ‖P e_j‖² in U = span(h_μ), and the |S| directions orthogonal to the targets that U
-    has most of; the squared distance is k less what U has of both.
+    has most of; the squared distance is the sum of what U lacks of both.
 
     Args:
         landscape: gives the targets; their eigenvalues must be positive.
@@ -70,35 +70,36 @@ def nearest_critical(
     eigenvalues = np.asarray(feature_spectrum(landscape), float)
     if not np.all(eigenvalues > 0):
         raise InvalidInput("landscape has dependent target features; use canonical_form first.")
-    inside, outside = (np.asarray(part, float) for part in _split(landscape, moments))
-    count = inside.size
-    order = np.argsort(-inside, kind="stable")
+    lacking, fillers = (np.asarray(part, float) for part in _lacking(landscape, moments))
+    count = lacking.size
+    order = np.argsort(lacking, kind="stable")
     best = None
     for missing in range(count + 1):
         kept = order[: count - missing]
-        squared = count - inside[kept].sum() - outside[:missing].sum()
+        squared = lacking[kept].sum() + fillers[:missing].sum()
         if best is None or squared < best[0] - 1e-12:
             best = squared, tuple(sorted(int(j) for j in order[count - missing :]))
     assert best is not None
     level = saddle_level(eigenvalues, best[1])
-    return NearestCritical(best[1], float(np.sqrt(max(0.0, best[0]))), level)
+    return NearestCritical(best[1], float(np.sqrt(best[0])), level)
 
 
 @compiled_precisely
-def _split(
+def _lacking(
     landscape: MLPAttentionLandscape, moments: Float[Array, "samples outputs"]
 ) -> tuple[Float[Array, " outputs"], Float[Array, " outputs"]]:
-    """‖P_U e_j‖² of the eigen-features, and the squared cosines of U with the targets' complement.
+    """‖e_j − P_U e_j‖² of the eigen-features, and of the |S| best fillers, one after the other.
 
-    The latter are the squared singular values, largest first, of the part of an orthonormal basis
-    of U that is orthogonal to every target.
+    Fillers are orthogonal to the targets, so what U lacks of the best one is what its least
+    aligned direction has of the targets: the smallest squared cosine, and so on. Neither is a
+    difference of numbers near one, whose round-off a square root would bring out.
     """
     basis = jnp.linalg.qr(moments)[0]
     _, features = orthonormal_features(landscape.f)
     features = features / features.shape[0] ** 0.5
-    overlap = features.T @ basis
-    rest = jnp.linalg.svd(basis - features @ overlap, compute_uv=False)
-    return jnp.sum(overlap**2, axis=1), rest**2
+    overlap = basis.T @ features
+    outside = features - basis @ overlap
+    return jnp.sum(outside**2, axis=0), jnp.linalg.svd(overlap, compute_uv=False)[::-1] ** 2
 
 
 def feature_correlations(
@@ -141,8 +142,8 @@ def feature_space(
         Over `ensemble`: `loss`; `correlation` (by `angle`), the canonical correlations between
         span(h_μ) and the targets; `effective_rank` of Σμμ. On the attention landscape also
         `learned_fraction` ‖P e_j‖² (by `feature`), `missing` (the nearest critical set, features
-        numbered from 1), `distance` to it in L² and its `level`, and `benign_excess` L − ½λ_k,
-        how far the loss lies above the benign region (negative inside).
+        numbered from 1, such as "{1, 3}"), `distance` to it in L² and its `level`, and
+        `benign_excess` L − ½λ_k, how far the loss lies above the benign region (negative inside).
 
     Raises:
         InvalidInput: no ensemble, or one of another landscape.
@@ -204,7 +205,7 @@ def _critical_measures(
     near = nearest_critical(landscape, moments)
     return {
         "learned_fraction": fractions_inside(features, moments, landscape.ridge),
-        "missing": ", ".join(str(j + 1) for j in near.missing) or "none",
+        "missing": missing_name(near.missing),
         "distance": near.distance,
         "level": near.level,
         "benign_excess": loss - benign_threshold(feature_spectrum(landscape)),

@@ -18,6 +18,7 @@ from particles import Ensemble, InvalidInput
 from .._base import compiled_precisely
 from .._observables import Observable
 from .._spans import fractions_inside, orthonormal_features
+from .._warnings import DependentFeaturesWarning, NoLimitWarning, SingularWarning, StartWarning
 from ..networks import (
     Activation,
     Neuron,
@@ -31,6 +32,10 @@ from ..networks import (
 from ._batch import MLPAttentionBatch, draw_prompts
 
 Teacher = Ensemble | Array | Callable[[Array], Array]
+
+
+#: Slope of L, relative to tr Σ°°, below which a start is a construction beside a critical point.
+CRITICAL_SLOPE = 1e-2
 
 
 class MLPAttentionLandscape(NeuronLandscape):
@@ -99,12 +104,63 @@ class MLPAttentionLandscape(NeuronLandscape):
                 f"f has k = {outputs} target features of which only {rank} are linearly "
                 "independent, so Σ°° is singular; canonical_form(f) gives an equivalent set of "
                 f"{rank}.",
+                DependentFeaturesWarning,
                 stacklevel=4,
             )
         self.ridge = jnp.asarray(ridge, self.x.dtype)
         self.inverse_context = jnp.asarray(1.0 / context_length, self.x.dtype)
         self.activation = activation_from(activation)
         self.require_valid()
+
+    @classmethod
+    def from_teacher(
+        cls,
+        key: Key[Array, ""],
+        teacher: Teacher,
+        *,
+        samples: int,
+        dim: int,
+        activation: str | Activation = "tanh",
+        spectrum: Sequence[float] | None = None,
+        distribution: str | Callable[..., Array] = "normal",
+        symmetric: Sequence[int] = (),
+        ridge: float = 0.0,
+        context_length: float = math.inf,
+    ) -> MLPAttentionLandscape:
+        """The landscape on drawn samples with a teacher's features (KS24).
+
+        Args:
+            key: draws the inputs.
+            teacher: a measure over neurons, a callable of one input, or an array of features.
+            samples: number of inputs M.
+            dim: input dimension d.
+            activation: of the model, and of a teacher given as a measure.
+            spectrum: eigenvalues of Σ°° to enforce (canonical form); `None` leaves the features.
+            distribution: of the inputs, a name or a callable of (key, shape, dtype).
+            symmetric: input coordinates whose sign flips the samples respect.
+            ridge: ρ ≥ 0.
+            context_length: prompt length n.
+
+        Raises:
+            InvalidInput: see `MLPAttentionLandscape`, `draw_inputs`, `canonical_form`, `teach`.
+
+        Example:
+            >>> import jax, jax.numpy as jnp
+            >>> landscape = MLPAttentionLandscape.from_teacher(
+            ...     jax.random.key(0),
+            ...     lambda x: jnp.tanh(x[:2]),
+            ...     samples=64,
+            ...     dim=3,
+            ...     spectrum=[1.0, 0.5],
+            ... )
+            >>> jnp.diag(landscape.target_moment).round(6).tolist()
+            [1.0, 0.5]
+        """
+        x = draw_inputs(key, samples, dim, distribution, symmetric=symmetric)
+        f = teach(teacher, x, activation)
+        if spectrum is not None:
+            f, _ = canonical_form(f, spectrum)
+        return cls(x, f, activation, ridge=ridge, context_length=context_length)
 
     def require_valid(self) -> None:
         """Refuse samples that do not go together, a negative ridge, prompts below length one."""
@@ -173,25 +229,31 @@ class MLPAttentionLandscape(NeuronLandscape):
             **drawn._asdict(),
         )
 
-    def concerns(self, ensemble: Ensemble) -> list[str]:
-        """Warns, while ρ = 0, of too few neurons and of outputs indistinguishable from zero."""
+    def concerns(self, ensemble: Ensemble) -> list[StartWarning]:
+        """While ρ = 0: too few neurons, and draws whose outputs are zero up to chance.
+
+        Constructions beside a critical point (`saddle_ensemble`, displaced or not) are no draws: a
+        draw of zero mean output spans random directions, where the slope of L is of the order of L.
+        """
         outputs = self.f.shape[1]
         if float(self.ridge) > 0:
             return []
         if ensemble.size < outputs:
-            return [
+            message = (
                 f"N = {ensemble.size} neurons span fewer than k = {outputs} output directions, so "
                 "Σμμ is singular and L is not defined at ridge 0; give more neurons or a ridge."
-            ]
+            )
+            return [SingularWarning(message)]
         signal = output_signal(self, ensemble)
-        if signal >= 2:
+        if signal >= 2 or _relative_slope(self, self.moments(ensemble)) < CRITICAL_SLOPE:
             return []
-        return [
+        message = (
             "the start's outputs h_μ are not distinguishable from zero (signal-to-noise "
             f"{signal:.2g} at N = {ensemble.size}) and ridge is 0, so L has no limit as N → ∞ and "
             "depends on the draw alone; give the start a non-zero output mean of rank k "
             "(neuron_start) or a ridge."
-        ]
+        )
+        return [NoLimitWarning(message)]
 
 
 def output_signal(landscape: MLPAttentionLandscape, ensemble: Ensemble) -> float:
@@ -222,6 +284,15 @@ def _output_signal(landscape: MLPAttentionLandscape, ensemble: Ensemble) -> Floa
     return jnp.linalg.eigvalsh(root @ gram @ root.T)[0]
 
 
+@compiled_precisely
+def _relative_slope(landscape: MLPAttentionLandscape, moments: Array) -> Float[Array, ""]:
+    """‖∇R‖ in L² over tr Σ°°, invariant under h → Bh as L is; zero at critical subspaces."""
+    samples = moments.shape[0]
+    dual = jax.grad(landscape.energy)(moments)
+    root = jnp.linalg.cholesky(moments.T @ moments / samples)
+    return jnp.linalg.norm(dual @ root) * samples**0.5 / jnp.trace(landscape.target_moment)
+
+
 def teach(teacher: Teacher, x: Array, activation: str | Activation = "tanh") -> Array:
     """Target features f°(x) of a teacher, of shape `(samples, outputs)`.
 
@@ -247,48 +318,3 @@ def teach(teacher: Teacher, x: Array, activation: str | Activation = "tanh") -> 
             "one row of features for each input."
         )
     return f
-
-
-def mlp_attention_landscape(
-    key: Key[Array, ""],
-    teacher: Teacher,
-    *,
-    samples: int,
-    dim: int,
-    activation: str | Activation = "tanh",
-    spectrum: Sequence[float] | None = None,
-    distribution: str | Callable[..., Array] = "normal",
-    symmetric: Sequence[int] = (),
-    ridge: float = 0.0,
-    context_length: float = math.inf,
-) -> MLPAttentionLandscape:
-    """An attention landscape on drawn samples with a teacher's features (KS24).
-
-    Args:
-        key: draws the inputs.
-        teacher: a measure over neurons, a callable of one input, or an array of features.
-        samples: number of inputs M.
-        dim: input dimension d.
-        activation: of the model, and of a teacher given as a measure.
-        spectrum: eigenvalues of Σ°° to enforce (canonical form); `None` leaves the features.
-        distribution: of the inputs, a name or a callable of (key, shape, dtype).
-        symmetric: input coordinates whose sign flips the samples respect.
-        ridge: ρ ≥ 0.
-        context_length: prompt length n.
-
-    Raises:
-        InvalidInput: see `MLPAttentionLandscape`, `draw_inputs`, `canonical_form`, `teach`.
-
-    Example:
-        >>> import jax, jax.numpy as jnp
-        >>> landscape = mlp_attention_landscape(
-        ...     jax.random.key(0), lambda x: jnp.tanh(x[:2]), samples=64, dim=3, spectrum=[1.0, 0.5]
-        ... )
-        >>> jnp.diag(landscape.target_moment).round(6).tolist()
-        [1.0, 0.5]
-    """
-    x = draw_inputs(key, samples, dim, distribution, symmetric=symmetric)
-    f = teach(teacher, x, activation)
-    if spectrum is not None:
-        f, _ = canonical_form(f, spectrum)
-    return MLPAttentionLandscape(x, f, activation, ridge=ridge, context_length=context_length)

@@ -78,6 +78,16 @@ def saddle_levels(eigenvalues: Eigenvalues) -> dict[MissingSet, float]:
     return dict(sorted(levels.items(), key=lambda item: item[1]))
 
 
+def missing_name(missing: Iterable[int]) -> str:
+    """The set S in words, features numbered from 1.
+
+    Example:
+        >>> missing_name((0, 2))
+        '{1, 3}'
+    """
+    return "{" + ", ".join(str(j + 1) for j in sorted(missing)) + "}"
+
+
 def benign_threshold(eigenvalues: Eigenvalues) -> float:
     """½ λ_k: below this value there is no critical point but the global minimum (KS24).
 

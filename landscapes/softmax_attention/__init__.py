@@ -3,7 +3,6 @@
 from ._landscape import HeadMoments as HeadMoments
 from ._landscape import SoftmaxAttentionBatch as SoftmaxAttentionBatch
 from ._landscape import SoftmaxAttentionLandscape as SoftmaxAttentionLandscape
-from ._landscape import softmax_attention_landscape as softmax_attention_landscape
 from ._landscape import softmax_head_start as softmax_head_start
 from ._prompts import draw_counts as draw_counts
 from ._prompts import every_prompt as every_prompt

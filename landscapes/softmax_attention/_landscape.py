@@ -101,6 +101,56 @@ class SoftmaxAttentionLandscape(Landscape):
         self.probabilities, self.counts = jnp.asarray(p), jnp.asarray(n)
         self.weights, self.length = jnp.asarray(w / w.sum()), checked_length(length)
 
+    @classmethod
+    def of_length(
+        cls,
+        probabilities: Numbers,
+        length: float = math.inf,
+        *,
+        prompts: int | None = None,
+        key: Key[Array, ""] | None = None,
+    ) -> SoftmaxAttentionLandscape:
+        """The landscape with the expectation over prompts of one's choice (HCL23).
+
+        The large-prompt limit (`length=math.inf`: counts become n·p), a mean over sampled prompts
+        that stay the same along the run (`prompts` and `key`), or the exact expectation by
+        enumeration.
+
+        Args:
+            probabilities: p_k of the features; see `feature_probabilities`.
+            length: prompt length n.
+            prompts: how many to sample; `None` for the exact expectation.
+            key: draws them.
+
+        Raises:
+            InvalidInput: bad probabilities or length, `prompts` without `key` or below one, or too
+                many distinct prompts to enumerate.
+
+        Example:
+            >>> import jax
+            >>> exact = SoftmaxAttentionLandscape.of_length([0.5, 0.3, 0.2], length=4)
+            >>> exact.counts.shape
+            (15, 3)
+            >>> key = jax.random.key(0)
+            >>> SoftmaxAttentionLandscape.of_length(
+            ...     [0.5, 0.5], 200, prompts=64, key=key
+            ... ).counts.shape
+            (64, 2)
+        """
+        p, length = checked_probabilities(probabilities), checked_length(length)
+        if length == math.inf:
+            return cls(p, p[None])
+        if prompts is None:
+            counts, chances = every_prompt(p, int(length))
+            return cls(p, counts, chances, length=length)
+        if prompts < 1 or key is None:
+            raise InvalidInput(
+                f"prompts is {prompts} and key is {key}; sampling needs at least one prompt and a "
+                "key."
+            )
+        counts = draw_counts(key, jnp.asarray(p), int(length), prompts)
+        return cls(p, counts, length=length)
+
     @property
     def particle(self) -> jax.ShapeDtypeStruct:
         """Shape and dtype of one head's logits."""
@@ -201,51 +251,6 @@ class SoftmaxAttentionBatch(Landscape):
         return 0.5 * jnp.mean(jnp.sum((target - moments) * self.tasks, axis=1) ** 2)
 
 
-def softmax_attention_landscape(
-    probabilities: Numbers,
-    length: float = math.inf,
-    *,
-    prompts: int | None = None,
-    key: Key[Array, ""] | None = None,
-) -> SoftmaxAttentionLandscape:
-    """A softmax attention landscape with the expectation over prompts of one's choice (HCL23).
-
-    The large-prompt limit (`length=math.inf`: counts become n·p), a mean over sampled prompts that
-    stay the same along the run (`prompts` and `key`), or the exact expectation by enumeration.
-
-    Args:
-        probabilities: p_k of the features; see `feature_probabilities`.
-        length: prompt length n.
-        prompts: how many to sample; `None` for the exact expectation.
-        key: draws them.
-
-    Raises:
-        InvalidInput: bad probabilities or length, `prompts` without `key` or below one, or too
-            many distinct prompts to enumerate.
-
-    Example:
-        >>> import jax
-        >>> exact = softmax_attention_landscape([0.5, 0.3, 0.2], length=4)
-        >>> exact.counts.shape
-        (15, 3)
-        >>> key = jax.random.key(0)
-        >>> softmax_attention_landscape([0.5, 0.5], 200, prompts=64, key=key).counts.shape
-        (64, 2)
-    """
-    p, length = checked_probabilities(probabilities), checked_length(length)
-    if length == math.inf:
-        return SoftmaxAttentionLandscape(p, p[None])
-    if prompts is None:
-        counts, chances = every_prompt(p, int(length))
-        return SoftmaxAttentionLandscape(p, counts, chances, length=length)
-    if prompts < 1 or key is None:
-        raise InvalidInput(
-            f"prompts is {prompts} and key is {key}; sampling needs at least one prompt and a key."
-        )
-    counts = draw_counts(key, jnp.asarray(p), int(length), prompts)
-    return SoftmaxAttentionLandscape(p, counts, length=length)
-
-
 def softmax_head_start(
     key: Key[Array, ""], landscape: SoftmaxAttentionLandscape, size: int = 1, *, scale: float = 0.0
 ) -> Ensemble:
@@ -265,7 +270,7 @@ def softmax_head_start(
 
     Example:
         >>> import jax
-        >>> landscape = softmax_attention_landscape([0.5, 0.5])
+        >>> landscape = SoftmaxAttentionLandscape.of_length([0.5, 0.5])
         >>> softmax_head_start(jax.random.key(0), landscape).particles.tolist()
         [[[0.0, 0.0], [0.0, 0.0]]]
     """

@@ -15,6 +15,7 @@ from landscapes import MLPAttentionLandscape
 from landscapes.mlp_attention import (
     feature_loadings,
     feature_spectrum,
+    missing_name,
     saddle_ensemble,
     saddle_level,
     saddle_levels,
@@ -97,7 +98,7 @@ def named_levels(eigenvalues: np.ndarray) -> dict[str, float]:
         tails = [tuple(range(first, count)) for first in range(count + 1)]
         chosen = {missing: saddle_level(eigenvalues, missing) for missing in tails}
     return {
-        "missing {" + ", ".join(str(j + 1) for j in missing) + "}" if missing else "minimum": level
+        f"missing {missing_name(missing)}" if missing else "minimum": level
         for missing, level in chosen.items()
     }
 

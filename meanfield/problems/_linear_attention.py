@@ -27,6 +27,7 @@ from landscapes.linear_attention import (
     plateau_level,
     plateau_levels,
 )
+from landscapes.mlp_attention import missing_name
 from particles import Ensemble, InvalidInput
 
 from ..results import CriticalPoint
@@ -141,7 +142,7 @@ class _Theory:
             return None
         learned = [int(d) for d in np.flatnonzero(fractions > 0.5)]
         level = plateau_level(self.values, self.context_length, learned)
-        name = f"learned {{{', '.join(str(d + 1) for d in learned)}}}" if learned else "origin"
+        name = f"learned {missing_name(learned)}" if learned else "origin"
         if not self.merged:
             # With a head on each learned direction and the others at zero.
             index = head_saddle_index(self.values, self.context_length, learned)

@@ -7,7 +7,13 @@ from collections.abc import Callable
 import numpy as np
 
 from landscapes import MLPAttentionLandscape
-from landscapes.mlp_attention import feature_spectrum, missing_features, saddle_index, saddle_level
+from landscapes.mlp_attention import (
+    feature_spectrum,
+    missing_features,
+    missing_name,
+    saddle_index,
+    saddle_level,
+)
 from particles import Ensemble
 
 from ..results import CriticalPoint
@@ -42,9 +48,8 @@ def critical_point(
 
     def predicted(ensemble: Ensemble) -> CriticalPoint | None:
         missing = missing_features(landscape, ensemble)
-        numbers = ", ".join(str(j + 1) for j in missing)
         return CriticalPoint(
-            name=f"missing {{{numbers}}}" if missing else "minimum",
+            name=f"missing {missing_name(missing)}" if missing else "minimum",
             level=saddle_level(eigenvalues, missing),
             index=saddle_index(eigenvalues, missing),
             source="KS24; theory 2",

@@ -15,7 +15,6 @@ from landscapes import SoftmaxAttentionLandscape
 from landscapes.softmax_attention import (
     feature_probabilities,
     query_floor,
-    softmax_attention_landscape,
     softmax_head_start,
 )
 from particles import InvalidInput
@@ -58,7 +57,7 @@ class SoftmaxAttention:
                 "prompts are alike; set prompts to 0."
             )
         probabilities = feature_probabilities(self.features, self.dominant or None)
-        make = functools.partial(softmax_attention_landscape, probabilities, self.length)
+        make = functools.partial(probabilities, self.length)
         landscape = make(prompts=self.prompts, key=key) if self.prompts else make()
 
         def fresh(key: Key[Array, ""], size: int) -> SoftmaxAttentionLandscape:

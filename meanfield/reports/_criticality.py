@@ -253,6 +253,6 @@ def _feature_sentences(here: xarray.Dataset) -> str:
 
 
 def _features_named(missing: str) -> str:
-    if missing == "none":
+    if missing == "{}":
         return "no feature (the global minimum)"
     return f"feature{'s' if ',' in missing else ''} {missing}"

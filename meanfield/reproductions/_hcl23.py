@@ -10,7 +10,6 @@ import numpy as np
 from jaxtyping import Array, Key
 
 from landscapes import SoftmaxAttentionLandscape
-from landscapes.softmax_attention import softmax_attention_landscape
 from particles import Ensemble
 from saddle_analysis.curves import QueryStages, find_stages
 
@@ -34,7 +33,7 @@ CONVERGED = 0.1  # of its initial loss, where the dominant query's plateau is ta
 def sampled(seed: int, probabilities: np.ndarray, samples: int) -> SoftmaxAttentionLandscape:
     """Prompts of 200 tokens that stay the same along the run."""
     key = jax.random.key(seed)
-    return softmax_attention_landscape(probabilities, TOKENS, prompts=samples, key=key)
+    return SoftmaxAttentionLandscape.of_length(probabilities, TOKENS, prompts=samples, key=key)
 
 
 def descend(

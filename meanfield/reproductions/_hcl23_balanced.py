@@ -13,8 +13,8 @@ import numpy as np
 
 from landscapes.softmax_attention import (
     BalancedSoftmax,
+    SoftmaxAttentionLandscape,
     feature_probabilities,
-    softmax_attention_landscape,
 )
 from saddle_analysis.curves import QueryStages
 
@@ -277,7 +277,9 @@ def floors(*, progress: bool = False) -> Result:
     drawn = {}
     for length in SHORT_LENGTHS:
         theory = BalancedSoftmax(SHORT_FEATURES, length)
-        landscape = softmax_attention_landscape(feature_probabilities(SHORT_FEATURES), length)
+        landscape = SoftmaxAttentionLandscape.of_length(
+            feature_probabilities(SHORT_FEATURES), length
+        )
         trajectory = simulate(
             GradientFlow(landscape, scheme="adaptive"),
             zero_head(landscape),

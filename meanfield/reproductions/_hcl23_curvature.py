@@ -15,7 +15,6 @@ from landscapes.softmax_attention import (
     BalancedSoftmax,
     feature_probabilities,
     query_hessian,
-    softmax_attention_landscape,
     starting_velocity,
 )
 from particles import Ensemble
@@ -50,7 +49,7 @@ def curvature(
 def start_curvature(features: int) -> Result:
     """The start is no critical point; the landscape curves down once for each query."""
     probabilities = feature_probabilities(features)
-    landscape = softmax_attention_landscape(probabilities)
+    landscape = SoftmaxAttentionLandscape.of_length(probabilities)
     found = curvature(landscape, zero_head(landscape), features + 4)
     smallest, tolerance = found.smallest.values, found.curvature_tolerance
     result = Result("Curvature at the start")
@@ -118,7 +117,7 @@ class Moment:
 def run_curvature(features: int, *, progress: bool = False) -> Result:
     """Slow is not critical: gradient and curvature at the start and between the convergences."""
     probabilities = feature_probabilities(features, DOMINANT)
-    landscape = softmax_attention_landscape(probabilities)
+    landscape = SoftmaxAttentionLandscape.of_length(probabilities)
     flow, start = GradientFlow(landscape, scheme="adaptive"), zero_head(landscape)
     horizon = 60.0 * features**2
     settings = {"horizon": horizon, "dt": 0.1, "progress": progress, "label": "one head"}

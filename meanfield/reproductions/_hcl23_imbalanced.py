@@ -12,9 +12,9 @@ import jax
 import numpy as np
 
 from landscapes.softmax_attention import (
+    SoftmaxAttentionLandscape,
     feature_probabilities,
     query_floor,
-    softmax_attention_landscape,
     softmax_head_start,
     starting_velocity,
 )
@@ -213,7 +213,7 @@ def _imbalance_claims(study: SoftmaxImbalance) -> list[Claim]:
 
 def several_heads(seed: int, features: int, *, progress: bool = False) -> Result:
     """I.i.d. heads whose attention is averaged converge in the same order."""
-    landscape = softmax_attention_landscape(feature_probabilities(features, DOMINANT))
+    landscape = SoftmaxAttentionLandscape.of_length(feature_probabilities(features, DOMINANT))
     start = softmax_head_start(jax.random.key(seed + 3), landscape, HEADS, scale=0.5)
     run = descend(landscape, 60.0 * features**2, start=start, progress=progress)
     dominant, *others = stages(run.trajectory)
@@ -244,7 +244,7 @@ def several_heads(seed: int, features: int, *, progress: bool = False) -> Result
 
 def many_heads(seed: int, *, progress: bool = False) -> Result:
     """N → ∞: how fast the average over i.i.d. heads approaches its mean-field limit."""
-    landscape = softmax_attention_landscape(feature_probabilities(FEW, DOMINANT))
+    landscape = SoftmaxAttentionLandscape.of_length(feature_probabilities(FEW, DOMINANT))
     study = convergence_study(
         GradientFlow(landscape),
         lambda key, size: softmax_head_start(key, landscape, size, scale=1.0),

@@ -13,14 +13,20 @@ import jax.numpy as jnp
 import numpy as np
 
 from landscapes import MLPAttentionLandscape, neuron_start
-from landscapes.mlp_attention import benign_threshold, saddle_index, saddle_level, saddle_levels
+from landscapes.mlp_attention import (
+    benign_threshold,
+    missing_name,
+    saddle_index,
+    saddle_level,
+    saddle_levels,
+)
 from particles import Ensemble
 from saddle_analysis import (
     HessianOperator,
     criticality_report,
-    fit_lojasiewicz,
     unstable_eigenpairs,
 )
+from saddle_analysis.curves import fit_lojasiewicz
 
 from .. import plots
 from ..flows import GradientFlow
@@ -299,11 +305,6 @@ def _relaxation(landscape: MLPAttentionLandscape, start: Ensemble, gaps: dict[fl
         f"mode of W relaxes at {slowest:.2g}/ε at the start (Σ°μ is nearly singular there), so the "
         f"limit sets in once ε is well below {slowest:.2g}."
     )
-
-
-def missing_name(missing: tuple[int, ...]) -> str:
-    """The missing features, numbered from 1."""
-    return "{" + ", ".join(str(j + 1) for j in missing) + "}"
 
 
 KS24 = Reproduction(

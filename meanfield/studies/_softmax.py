@@ -16,11 +16,9 @@ from landscapes import SoftmaxAttentionLandscape
 from landscapes.softmax_attention import (
     BalancedSoftmax,
     feature_probabilities,
-    softmax_attention_landscape,
 )
 from particles import Ensemble, InvalidInput
-from saddle_analysis import fit_power_law
-from saddle_analysis.curves import PowerLaw, crossing, find_stages
+from saddle_analysis.curves import PowerLaw, crossing, find_stages, fit_power_law
 
 from ..flows import GradientFlow
 from ..runs import log_spaced, simulate
@@ -103,7 +101,7 @@ def zero_head(landscape: SoftmaxAttentionLandscape) -> Ensemble:
     """One head at Q = 0, HCL23's start.
 
     Example:
-        >>> zero_head(softmax_attention_landscape([0.5, 0.5])).particles.tolist()
+        >>> zero_head(SoftmaxAttentionLandscape.of_length([0.5, 0.5])).particles.tolist()
         [[[0.0, 0.0], [0.0, 0.0]]]
     """
     shape = landscape.particle
@@ -259,7 +257,7 @@ def _train(
     label: str = "",
 ) -> xarray.Dataset:
     """One head from Q = 0 with error control, recorded evenly in log t."""
-    landscape = softmax_attention_landscape(probabilities, length, prompts=prompts, key=key)
+    landscape = SoftmaxAttentionLandscape.of_length(probabilities, length, prompts=prompts, key=key)
     record = log_spaced(horizon / 1e4, per_decade=PER_DECADE)
     flow = GradientFlow(landscape, scheme="adaptive")
     run = simulate(

@@ -5,7 +5,7 @@ import pytest
 
 from landscapes.softmax_attention import (
     feature_probabilities,
-    softmax_attention_landscape,
+    SoftmaxAttentionLandscape,
     softmax_head_start,
 )
 from meanfield import GradientFlow, simulate
@@ -17,7 +17,7 @@ FEATURES, TOKENS, PROMPTS, STEPS = 20, 200, 1_000, 10_000
 def test_descent(benchmark, capsys, dominant: float | None) -> None:
     key = jax.random.key(0)
     with jax.enable_x64(True):
-        landscape = softmax_attention_landscape(
+        landscape = SoftmaxAttentionLandscape.of_length(
             feature_probabilities(FEATURES, dominant), TOKENS, prompts=PROMPTS, key=key
         )
         flow, start = GradientFlow(landscape, scheme="euler"), softmax_head_start(key, landscape)

@@ -13,13 +13,14 @@ from jax.flatten_util import ravel_pytree
 
 from landscapes import MLPAttentionLandscape, Neuron
 from landscapes.mlp_attention import (
+    DependentFeaturesWarning,
     benign_threshold,
     canonical_correlations,
     eigen_features,
     feature_spectrum,
     learned_fractions,
     missing_features,
-    mlp_attention_landscape,
+    output_signal,
     saddle_ensemble,
     saddle_index,
     saddle_level,
@@ -43,9 +44,19 @@ def teacher() -> jax.Array:
 def landscape(teacher) -> MLPAttentionLandscape:
     rng = np.random.default_rng(1)
     mix = jnp.asarray(rng.normal(size=(8, 3)))
-    return mlp_attention_landscape(
+    return MLPAttentionLandscape.from_teacher(
         KEY, lambda x: jnp.tanh(teacher @ x) @ mix, samples=128, dim=4, spectrum=SPECTRUM
     )
+
+
+@pytest.mark.parametrize("missing", [(), (2,), (0, 1, 2)])
+def test_a_constructed_saddle_raises_no_concern(landscape, teacher, missing) -> None:
+    """Few copies of each neuron: its outputs are small beside the spread, as those of a draw."""
+    saddle = saddle_ensemble(KEY, landscape, teacher, missing, 16)
+    assert output_signal(landscape, saddle) < 2
+    assert landscape.concerns(saddle) == []
+    moved = saddle.with_particles(jax.tree.map(lambda leaf: leaf + 1e-3, saddle.particles))
+    assert landscape.concerns(moved) == []
 
 
 def test_levels_and_threshold():
@@ -109,7 +120,7 @@ def test_eigen_features_are_orthonormal_and_carry_the_kernel(landscape):
 def test_dependent_targets_have_zero_features():
     rng = np.random.default_rng(0)
     x, f = rng.normal(size=(20, 2)), rng.normal(size=(20, 2))
-    with pytest.warns(UserWarning, match="only 2 are linearly"):
+    with pytest.warns(DependentFeaturesWarning, match="only 2 are linearly"):
         landscape = MLPAttentionLandscape(x, np.concatenate([f, f[:, :1] - f[:, 1:]], axis=1))
     values, features = map(np.asarray, eigen_features(landscape))
     assert values[2] == 0
@@ -132,7 +143,7 @@ def test_sign_symmetric_samples_keep_the_subspace_invariant():
     mask = Neuron(a=1, w=jnp.array([1, 1, 0]))
     pushed = {}
     for symmetric in ((2,), ()):
-        landscape = mlp_attention_landscape(
+        landscape = MLPAttentionLandscape.from_teacher(
             KEY, targets, samples=64, dim=3, spectrum=SPECTRUM, symmetric=symmetric
         )
         mu = restrict(gaussian(KEY, 9, landscape.particle), mask)

@@ -17,7 +17,6 @@ from landscapes import (
 from landscapes.mlp_attention import (
     benign_threshold,
     in_context_error,
-    mlp_attention_landscape,
     predict_in_context,
     saddle_ensemble,
     saddle_index,
@@ -107,8 +106,10 @@ REFUSED = {
     r"^spectrum is \[1.0, 0.0\]": lambda: canonical_form(jnp.asarray(F), [1.0, 0.0]),
     r"^spectrum is \[\]": lambda: canonical_form(jnp.asarray(F), []),
     r"^spectrum is \[nan\]": lambda: canonical_form(jnp.asarray(F), [np.nan]),
-    r"^spectrum has 3 entries, but the targets span only 2": lambda: mlp_attention_landscape(
-        KEY, lambda x: x[:2], samples=8, dim=3, spectrum=[1.0, 0.5, 0.2]
+    r"^spectrum has 3 entries, but the targets span only 2": lambda: (
+        MLPAttentionLandscape.from_teacher(
+            KEY, lambda x: x[:2], samples=8, dim=3, spectrum=[1.0, 0.5, 0.2]
+        )
     ),
     r"^spectrum has 1 .* span only 0": lambda: canonical_form(jnp.zeros((4, 2)), [1.0]),
     r"^size is -1": lambda: neuron_start(KEY, attention(), -1),
@@ -155,7 +156,7 @@ def test_refused(message, act):
         act()
 
 
-@pytest.mark.filterwarnings("ignore:f has k = 2 target features of which only 1")
+@pytest.mark.filterwarnings("ignore::landscapes.mlp_attention.DependentFeaturesWarning")
 def test_dependent_targets_have_no_exact_saddles():
     landscape = MLPAttentionLandscape(X, np.tanh(X[:, :1] @ [[1, 1]]))
     with pytest.raises(InvalidInput, match=r"^landscape has dependent"):

@@ -7,7 +7,7 @@ import pytest
 from helpers import close, cloud
 
 from landscapes import Neuron, canonical_form, draw_inputs
-from landscapes.mlp_attention import mlp_attention_landscape, teach
+from landscapes.mlp_attention import MLPAttentionLandscape, teach
 from particles import Ensemble
 
 KEY = jax.random.key(0)
@@ -65,7 +65,7 @@ def test_teachers_of_every_kind_agree():
 
 def test_attention_landscape_puts_the_pieces_together():
     teacher = Ensemble(Neuron(a=jnp.eye(2), w=jnp.array([[1.0, 0, 0], [0, 1, 0]])))
-    landscape = mlp_attention_landscape(
+    landscape = MLPAttentionLandscape.from_teacher(
         KEY, teacher, samples=32, dim=3, activation="erf", spectrum=[1.0, 0.3], symmetric=[2],
         ridge=0.1, context_length=8, distribution="uniform",
     )  # fmt: skip

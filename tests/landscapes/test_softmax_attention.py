@@ -21,7 +21,6 @@ from landscapes.softmax_attention import (
     head_logits,
     head_matrices,
     predict_from_tokens,
-    softmax_attention_landscape,
     softmax_head_start,
 )
 from particles import Ensemble, InvalidInput
@@ -33,7 +32,7 @@ KEY = jax.random.key(0)
 
 
 def exact() -> SoftmaxAttentionLandscape:
-    return softmax_attention_landscape(P, N)
+    return SoftmaxAttentionLandscape.of_length(P, N)
 
 
 def heads(seed: int = 1, *, weighted: bool = False) -> Ensemble:
@@ -169,8 +168,8 @@ def test_invariances(seed: int, shift: float) -> None:
 
 
 def test_features_that_never_occur_change_nothing() -> None:
-    padded = softmax_attention_landscape([*P, 0.0])
-    limit, mu = softmax_attention_landscape(P), heads()
+    padded = SoftmaxAttentionLandscape.of_length([*P, 0.0])
+    limit, mu = SoftmaxAttentionLandscape.of_length(P), heads()
     wide = Ensemble(jnp.pad(mu.particles, ((0, 0), (0, 1), (0, 1)), constant_values=0.3))
     value, velocity = limit.value_and_velocity(mu)
     expected = jnp.pad(velocity, ((0, 0), (0, 1), (0, 1)))
@@ -225,7 +224,7 @@ def test_drawn_counts_are_multinomial(precision: str) -> None:
 
 def test_sampled_prompts_approach_the_exact_expectation() -> None:
     mu, prompts = heads(), 4_000
-    sampled = softmax_attention_landscape(P, N, prompts=prompts, key=jax.random.key(8))
+    sampled = SoftmaxAttentionLandscape.of_length(P, N, prompts=prompts, key=jax.random.key(8))
     attention = sampled.moments(mu).attention
     losses = P @ (0.5 * jnp.sum((attention - jnp.eye(K)[:, None]) ** 2, axis=-1))
     close(jnp.mean(losses), sampled.value(mu))
@@ -236,15 +235,17 @@ def test_sampled_prompts_approach_the_exact_expectation() -> None:
 def test_long_prompts_approach_the_limit() -> None:
     """The difference falls like 1/n: the variance of the share of each feature in a prompt."""
     mu = heads()
-    limit = float(softmax_attention_landscape(P).value(mu))
-    away = [float(softmax_attention_landscape(P, n).value(mu)) - limit for n in (50, 100, 200)]
+    limit = float(SoftmaxAttentionLandscape.of_length(P).value(mu))
+    away = [
+        float(SoftmaxAttentionLandscape.of_length(P, n).value(mu)) - limit for n in (50, 100, 200)
+    ]
     assert away[0] / away[1] == pytest.approx(2, rel=0.05)
     assert away[1] / away[2] == pytest.approx(2, rel=0.03)
 
 
 @pytest.mark.parametrize("length", [N, np.inf])
 def test_minibatch_gradients_are_unbiased(length: float) -> None:
-    landscape, mu, batches = softmax_attention_landscape(P, length), heads(), 4_000
+    landscape, mu, batches = SoftmaxAttentionLandscape.of_length(P, length), heads(), 4_000
     keys = jax.random.split(jax.random.key(9), batches)
 
     @jax.jit
@@ -260,18 +261,18 @@ def test_minibatch_gradients_are_unbiased(length: float) -> None:
 
 
 REFUSED = {
-    r"^probabilities sum to 1.1": lambda: softmax_attention_landscape([0.5, 0.6]),
-    r"^probabilities\[1\] is -0.5": lambda: softmax_attention_landscape([1.5, -0.5]),
-    r"^probabilities\[0\] is nan": lambda: softmax_attention_landscape([np.nan, 1.0]),
-    r"^probabilities has shape \(1,\)": lambda: softmax_attention_landscape([1.0]),
-    r"^length is 0": lambda: softmax_attention_landscape(P, 0),
-    r"^length is 2.5": lambda: softmax_attention_landscape(P, 2.5),
-    r"^length is nan": lambda: softmax_attention_landscape(P, np.nan),
-    r"^prompts is None.*give `prompts`": lambda: softmax_attention_landscape(
+    r"^probabilities sum to 1.1": lambda: SoftmaxAttentionLandscape.of_length([0.5, 0.6]),
+    r"^probabilities\[1\] is -0.5": lambda: SoftmaxAttentionLandscape.of_length([1.5, -0.5]),
+    r"^probabilities\[0\] is nan": lambda: SoftmaxAttentionLandscape.of_length([np.nan, 1.0]),
+    r"^probabilities has shape \(1,\)": lambda: SoftmaxAttentionLandscape.of_length([1.0]),
+    r"^length is 0": lambda: SoftmaxAttentionLandscape.of_length(P, 0),
+    r"^length is 2.5": lambda: SoftmaxAttentionLandscape.of_length(P, 2.5),
+    r"^length is nan": lambda: SoftmaxAttentionLandscape.of_length(P, np.nan),
+    r"^prompts is None.*give `prompts`": lambda: SoftmaxAttentionLandscape.of_length(
         np.full(20, 0.05), 200
     ),
-    r"^prompts is 0": lambda: softmax_attention_landscape(P, 4, prompts=0, key=KEY),
-    r"^prompts is 5 and key is None": lambda: softmax_attention_landscape(P, 4, prompts=5),
+    r"^prompts is 0": lambda: SoftmaxAttentionLandscape.of_length(P, 4, prompts=0, key=KEY),
+    r"^prompts is 5 and key is None": lambda: SoftmaxAttentionLandscape.of_length(P, 4, prompts=5),
     r"^features is 6 and dim is 5": lambda: feature_directions(KEY, 6, 5),
     r"^tokens has length 0": lambda: predict_from_tokens(
         jnp.zeros((1, 2, 2)), jnp.zeros((0, 2)), jnp.zeros(0), jnp.zeros(2)

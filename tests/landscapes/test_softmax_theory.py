@@ -9,11 +9,11 @@ from helpers import close
 
 from landscapes.softmax_attention import (
     BalancedSoftmax,
+    SoftmaxAttentionLandscape,
     every_prompt,
     feature_probabilities,
     query_floor,
     query_hessian,
-    softmax_attention_landscape,
     softmax_head_start,
     starting_velocity,
 )
@@ -26,7 +26,7 @@ UNEVEN = np.array([0.5, 0.25, 0.15, 0.1])
 
 @pytest.mark.parametrize("length", [1, 2, 6, np.inf])
 def test_starting_velocity(length: float) -> None:
-    landscape = softmax_attention_landscape(UNEVEN, length)
+    landscape = SoftmaxAttentionLandscape.of_length(UNEVEN, length)
     velocity = landscape.velocity(softmax_head_start(jax.random.key(0), landscape))[0]
     close(velocity, starting_velocity(UNEVEN, length))
 
@@ -50,7 +50,7 @@ def balanced_head(gap: float) -> Ensemble:
 @pytest.mark.parametrize("gap", [0.0, 0.7, 3.0])
 def test_balanced_loss_and_velocity(length: float, gap: float) -> None:
     theory = BalancedSoftmax(K, length)
-    landscape = softmax_attention_landscape(feature_probabilities(K), length)
+    landscape = SoftmaxAttentionLandscape.of_length(feature_probabilities(K), length)
     value, velocity = landscape.value_and_velocity(balanced_head(gap))
     assert float(value) == pytest.approx(theory.loss(gap), rel=1e-12)
     opening = -theory.slope(gap) / (K - 1)  # dδ/dt
@@ -59,7 +59,7 @@ def test_balanced_loss_and_velocity(length: float, gap: float) -> None:
 
 @pytest.mark.parametrize(("length", "gap"), [(5, 0.0), (5, 1.5), (np.inf, 0.0)])
 def test_balanced_curvature_is_an_eigenvalue_for_each_query(length: float, gap: float) -> None:
-    landscape = softmax_attention_landscape(feature_probabilities(K), length)
+    landscape = SoftmaxAttentionLandscape.of_length(feature_probabilities(K), length)
     spectrum = np.linalg.eigvalsh(HessianOperator(landscape, balanced_head(gap)).dense())
     predicted = BalancedSoftmax(K, length).curvature(gap)
     assert np.sum(np.abs(spectrum - predicted) < 1e-12) == K
@@ -69,7 +69,7 @@ def test_balanced_curvature_is_an_eigenvalue_for_each_query(length: float, gap: 
 def test_balanced_training(length: float) -> None:
     """The one-number equation against the flow of all logits, integrated by scipy."""
     theory = BalancedSoftmax(K, length)
-    landscape = softmax_attention_landscape(feature_probabilities(K), length)
+    landscape = SoftmaxAttentionLandscape.of_length(feature_probabilities(K), length)
     start = softmax_head_start(jax.random.key(0), landscape)
     times = np.array([5.0, theory.growth_time(), 200.0, 2000.0])
 
@@ -120,7 +120,7 @@ def test_bad_input_is_refused_by_name() -> None:
 
 
 def test_query_hessian_by_automatic_differentiation() -> None:
-    landscape, rng = softmax_attention_landscape(UNEVEN), np.random.default_rng(1)
+    landscape, rng = SoftmaxAttentionLandscape.of_length(UNEVEN), np.random.default_rng(1)
     logits = rng.normal(size=(K, K))
     head = Ensemble(jnp.asarray(logits)[None])
     attention = np.asarray(landscape.moments(head).attention[:, 0])

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from helpers import attention, close, cloud, regression
 
-from landscapes import Confined, Landscape, LandscapeWrapper, Observable
+from landscapes import Confined, Landscape, LandscapeWrapper, Observable, StartWarning
 from landscapes.linear_attention import (
     MergedLinearAttentionLandscape,
     PopulationMoments,
@@ -45,7 +45,7 @@ class Marked(Landscape):
         return 17 * 2**18
 
     def concerns(self, ensemble):
-        return ["marked"]
+        return [StartWarning("marked")]
 
     def observables(self, moments):
         return {"marked": Observable(moments[0], units="mark")}
@@ -82,7 +82,7 @@ LOOKS: dict[str, Any] = {
     "feature_sum": lambda one: one.feature_sum(MU.particles, WEIGHTS),
     "pairing": lambda one: one.pairing(MU.particles, THETA),
     "particle_bytes": lambda one: one.particle_bytes(THETA),
-    "concerns": lambda one: one.concerns(MU),
+    "concerns": lambda one: str(one.concerns(MU)),
     "observables": lambda one: one.observables(MOMENTS),
     "minibatch": lambda one: one.minibatch(jax.random.key(0), 3).unwrapped,
     "require_fit": lambda one: _refusal(lambda: one.require_fit(MU)),

@@ -13,7 +13,6 @@ from landscapes import SoftmaxAttentionLandscape
 from landscapes.softmax_attention import (
     BalancedSoftmax,
     feature_probabilities,
-    softmax_attention_landscape,
     softmax_head_start,
 )
 from meanfield import FlowFailed, GradientFlow, every, simulate
@@ -32,7 +31,7 @@ PHASES = ["turning away", "turning point", "growth", "convergence"]
 @pytest.fixture(scope="module")
 def imbalanced() -> SoftmaxAttentionLandscape:
     probabilities = feature_probabilities(K, 0.5)
-    return softmax_attention_landscape(probabilities, 60, prompts=64, key=jax.random.key(0))
+    return SoftmaxAttentionLandscape.of_length(probabilities, 60, prompts=64, key=jax.random.key(0))
 
 
 def start(landscape: SoftmaxAttentionLandscape):
@@ -42,7 +41,7 @@ def start(landscape: SoftmaxAttentionLandscape):
 def test_order_and_phases_against_scipy() -> None:
     """In the limit the rows are three numbers each: A_k, B_k1 and the other B_km."""
     p = feature_probabilities(K, 0.5)
-    landscape = softmax_attention_landscape(p)
+    landscape = SoftmaxAttentionLandscape.of_length(p)
     run = simulate(
         GradientFlow(landscape, scheme="adaptive"),
         start(landscape),
@@ -120,7 +119,7 @@ def test_studies_refuse_bad_input() -> None:
 def test_fresh_prompts_train_like_the_expectation(imbalanced: SoftmaxAttentionLandscape) -> None:
     """SGD on fresh prompts scatters about exact gradient descent, less for larger batches."""
     probabilities = feature_probabilities(3, 0.5)
-    landscape = softmax_attention_landscape(probabilities, 6)
+    landscape = SoftmaxAttentionLandscape.of_length(probabilities, 6)
     steps = {"horizon": 60.0, "dt": 0.5, "record": every(60.0)}
     descent = simulate(GradientFlow(landscape, scheme="euler"), start(landscape), **steps)
     away = []
