@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike
 
-from saddle_analysis import SpectralDensity
+from saddle_analysis.spectra import SpectralDensity
 
 from ..studies import Escapes
 from ._theme import INK, MEASURED, SMALL, THEORY, legend, series_colour, shades

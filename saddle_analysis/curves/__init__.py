@@ -9,6 +9,8 @@ from ._growth import fit_growth as fit_growth
 from ._line import Line as Line
 from ._line import fit_line as fit_line
 from ._line import student_quantile as student_quantile
+from ._lojasiewicz import LojasiewiczFit as LojasiewiczFit
+from ._lojasiewicz import fit_lojasiewicz as fit_lojasiewicz
 from ._plateaus import Drop as Drop
 from ._plateaus import Plateau as Plateau
 from ._plateaus import Plateaus as Plateaus

@@ -1,5 +1,7 @@
 """Figures about softmax attention: the data, the theory, and the words are all there."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import xarray
@@ -8,8 +10,7 @@ from matplotlib.figure import Figure
 
 from meanfield import plots
 from meanfield.studies import SoftmaxGrowth, SoftmaxImbalance, SoftmaxTail
-from saddle_analysis import fit_power_law
-from saddle_analysis.curves import QueryStages, Stage
+from saddle_analysis.curves import QueryStages, Stage, fit_power_law
 
 T, K = np.concatenate([[0.0], np.geomspace(1, 100, 30)]), 3
 STAGES = QueryStages(
@@ -71,7 +72,7 @@ def test_logits(ax: Axes, trajectory: xarray.Dataset) -> None:
     np.testing.assert_array_equal(lines["$A_{2}$, to itself"], trajectory["A"].values[:, 1])
     fallen = lines["$B_{2,1}$, to the dominant token"]
     np.testing.assert_array_equal(fallen, trajectory["B"].values[:, 1, 0])
-    balanced = STAGES._replace(dominant=None)
+    balanced = dataclasses.replace(STAGES, dominant=None)
     other = Figure().add_subplot()
     plots.plot_logits(other, trajectory, balanced)
     predicted = drawn(other)["theory: mean of $B$ is $-A_k/(K-1)$"]

@@ -13,10 +13,10 @@ from saddle_analysis import (
     Budget,
     extreme_eigenpairs,
     fit_growth,
-    fit_power_law,
     morse_index,
     spectral_density,
 )
+from saddle_analysis.curves import fit_power_law
 from saddle_analysis.spectra import MatrixOperator
 
 SIZE = 60  # one shape to compile

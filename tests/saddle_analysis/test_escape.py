@@ -17,10 +17,9 @@ from saddle_analysis import (
     escape_time,
     extreme_eigenpairs,
     fit_growth,
-    fit_lojasiewicz,
     second_order_prediction,
 )
-from saddle_analysis.curves import escape_scaling
+from saddle_analysis.curves import escape_scaling, fit_lojasiewicz
 
 
 def logistic(t: np.ndarray, rate: float, start: float, ceiling: float = 1.0) -> np.ndarray:

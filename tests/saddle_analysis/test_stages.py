@@ -6,8 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from particles import InvalidInput
-from saddle_analysis import fit_power_law
-from saddle_analysis.curves import find_stages
+from saddle_analysis.curves import find_stages, fit_power_law
 
 FOUR = ["turning away", "turning point", "growth", "convergence"]
 
