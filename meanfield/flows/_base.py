@@ -100,6 +100,13 @@ class AbstractFlow(eqx.Module):
     def balance(self) -> Balance | None:
         """How the energy must fall, or `None` where it need not."""
 
+    def restarted(self, state: FlowState, ensemble: Ensemble) -> FlowState:
+        """The state at the same time with other particles, at rest, in the two-timescale limit."""
+        key = None if state.key is None else jax.random.wrap_key_data(state.key)
+        fresh = self.start(ensemble, state.dt, key=key)
+        clock = lambda s: (s.time, s.time_error, s.step, s.dissipated)  # noqa: E731
+        return eqx.tree_at(clock, fresh, clock(state))
+
     def concerns(self, ensemble: Ensemble) -> list[StartWarning]:
         """Sentences about what may mislead in a run from this ensemble."""
         return self.landscape.concerns(ensemble)

@@ -15,7 +15,7 @@ from saddle_analysis import Eigenpairs, along, displaced, fit_growth, isotropic
 from saddle_analysis.curves import escape_scaling
 
 from .. import plots
-from ..flows import GradientFlow
+from ..flows import AbstractFlow
 from ..results import Claim, Result
 from ..runs import component, every, simulate
 from ..studies import Escapes, escape_study
@@ -26,7 +26,7 @@ STEPS = 100  # in a unit of 1/|λ_min|
 
 
 def growth_result(
-    flow: GradientFlow,
+    flow: AbstractFlow,
     saddle: Ensemble,
     pairs: Eigenpairs,
     *,
@@ -89,7 +89,7 @@ def growth_result(
 
 
 def escape_result(
-    flow: GradientFlow,
+    flow: AbstractFlow,
     saddle: Ensemble,
     pairs: Eigenpairs,
     *,

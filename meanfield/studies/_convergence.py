@@ -17,8 +17,8 @@ from particles import Ensemble, InvalidInput, sinkhorn_divergence, sliced_wasser
 from particles.internal import coordinates
 from saddle_analysis.curves import PowerLaw
 
-from ..flows import FlowState, GradientFlow
-from ..runs import Progress, at, map_batch, simulate
+from ..flows import AbstractFlow, FlowState
+from ..runs import Progress, StartWarning, at, map_batch, simulate
 from ._exponents import fit_exponent
 from ._measures import MEASURE, MEASURES, Counts, Measure
 
@@ -71,7 +71,7 @@ class Convergence:
 
 
 def convergence_study(
-    flow: GradientFlow,
+    flow: AbstractFlow,
     draw: Draw,
     *,
     key: Key[Array, ""],
@@ -124,6 +124,7 @@ def convergence_study(
     Example:
         >>> import jax, jax.numpy as jnp
         >>> from landscapes import RegressionLandscape, neuron_start
+        >>> from meanfield import GradientFlow
         >>> x = jnp.linspace(-1, 1, 8)[:, None]
         >>> landscape = RegressionLandscape(x, jnp.sin(3 * x))
         >>> found = convergence_study(
@@ -190,7 +191,7 @@ def convergence_study(
 
 
 def _checked(
-    flow: GradientFlow, sizes: Sequence[int], seeds: int, reference: int, times: int
+    flow: AbstractFlow, sizes: Sequence[int], seeds: int, reference: int, times: int
 ) -> list[int]:
     ordered = sorted(set(sizes))
     bad = [n for n in ordered if n < 1 or n >= reference or reference % n]
@@ -224,7 +225,7 @@ def _blocks(whole: Ensemble, size: int) -> Ensemble:
     return jax.tree.map(lambda leaf: leaf.reshape(-1, size, *leaf.shape[2:]), whole)
 
 
-def _advanced(flow: GradientFlow, start: Ensemble | FlowState, time: float, dt: float) -> FlowState:
+def _advanced(flow: AbstractFlow, start: Ensemble | FlowState, time: float, dt: float) -> FlowState:
     step = dt if isinstance(start, Ensemble) else None
     run = simulate(flow, start, horizon=time, dt=step, record=at(time), batch=True)
     return run.state
@@ -238,7 +239,7 @@ class _Summary(eqx.Module):
 
 
 @eqx.filter_jit
-def _compared(flow: GradientFlow, whole: Ensemble, blocks: Ensemble, kept: int) -> dict[str, Any]:
+def _compared(flow: AbstractFlow, whole: Ensemble, blocks: Ensemble, kept: int) -> dict[str, Any]:
     """Per seed, averages over blocks; the losses of the first blocks too."""
     landscape, chunk = flow.landscape, flow.chunk
     seeds = jax.tree.leaves(whole)[0].shape[0]

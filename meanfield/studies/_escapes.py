@@ -22,7 +22,7 @@ from saddle_analysis import (
     second_order_prediction,
 )
 
-from ..flows import GradientFlow
+from ..flows import AbstractFlow
 from ..runs import component, every, simulate
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ class EscapeStudy:
 
 
 def escape_study(
-    flow: GradientFlow,
+    flow: AbstractFlow,
     saddle: Ensemble,
     pairs: Eigenpairs,
     *,

@@ -6,7 +6,6 @@ import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-import equinox as eqx
 import jax
 import numpy as np
 from jaxtyping import Array, Key
@@ -14,7 +13,7 @@ from jaxtyping import Array, Key
 from particles import Ensemble, InvalidInput
 from saddle_analysis import Perturbation, displaced, hessian_guided
 
-from ..flows import FlowState, GradientFlow
+from ..flows import AbstractFlow, FlowState
 from ..runs import Outcome, Run, simulate
 
 if TYPE_CHECKING:
@@ -65,7 +64,7 @@ class PerturbedRun:
 
 
 def simulate_perturbed(
-    flow: GradientFlow,
+    flow: AbstractFlow,
     start: Ensemble,
     *,
     key: Key[Array, ""],
@@ -110,7 +109,7 @@ def simulate_perturbed(
     for name, value in positive.items():
         if not value > 0:
             raise InvalidInput(f"{name} is {value}; it must be positive.")
-    if flow.inverse_ratio is not None:
+    if flow.ratio is not None:
         raise InvalidInput("flow has a timescale ratio; the perturbed flow works in the limit.")
 
     def stretch(state: FlowState, until: float, leave: float | None) -> Run:
@@ -151,7 +150,7 @@ def simulate_perturbed(
         events.append(
             Event(time, "perturbed", loss, norm_here, f"nearly critical at L = {loss:.6g}")
         )
-        moved = _restarted(flow, here, displaced(here.ensemble, field))
+        moved = flow.restarted(here, displaced(here.ensemble, field))
         trial = stretch(moved, min(time + window, horizon), loss - threshold)
         fallen = loss - _last(trial, "loss")
         if fallen < threshold:
@@ -193,14 +192,6 @@ def _grid(start: float, end: float, spacing: float) -> np.ndarray:
 
 def _last(run: Run, name: str) -> float:
     return float(run.trajectory[name][-1])
-
-
-def _restarted(flow: GradientFlow, state: FlowState, ensemble: Ensemble) -> FlowState:
-    """A state at the same time with other particles; the scheme forgets its last slope."""
-    fresh = flow.start(ensemble, state.dt)
-    return eqx.tree_at(
-        lambda s: (s.time, s.step, s.dissipated), fresh, (state.time, state.step, state.dissipated)
-    )
 
 
 def _joined(pieces: list[xarray.Dataset], events: list[Event]) -> xarray.Dataset:

@@ -12,6 +12,7 @@ from helpers import attention
 
 from landscapes import neuron_start
 from meanfield import GradientFlow, convergence_study
+from meanfield.flows import Diffusion
 from meanfield.reports import convergence_result
 from meanfield.studies import MEASURE, MEASURES, fit_exponent
 from particles import Ensemble, InvalidInput, gaussian
@@ -56,9 +57,9 @@ def test_every_error_is_the_one_of_the_solution(springs) -> None:
 def test_exponents_and_data_of_the_study(springs) -> None:
     for name, order in {"coupling": -0.5, "moments": -0.5, "bias": -1.0}.items():
         fit = springs.exponents[name]
-        assert abs(fit.value - order) < 4 * fit.error + 1e-6
+        assert abs(fit.exponent - order) < 4 * fit.error + 1e-6
         assert len(springs.along[name]) == 3
-    assert np.isnan(springs.along["coupling"][0].value)  # both start from the same particles
+    assert np.isnan(springs.along["coupling"][0].exponent)  # both start from the same particles
     assert "cannot resolve" in springs.along["coupling"][0].statement
     assert springs.data.attrs["reference"] == 64
     assert springs.data["w2"].sel(size=16).notnull().sum() == 4
@@ -82,7 +83,7 @@ def test_the_fit_finds_the_exponent_and_covers_it() -> None:
 def test_a_fit_that_cannot_be_made_says_so() -> None:
     rng = np.random.default_rng(0)
     fit = fit_exponent(np.array([4, 8, 16, 32]), rng.standard_normal((6, 4)))
-    assert np.isnan(fit.value)
+    assert np.isnan(fit.exponent)
     assert "cannot resolve" in fit.statement
     assert not fit.contains(-1.0)
 
@@ -118,8 +119,9 @@ def test_refusals() -> None:
         convergence_study(flow, draw, sizes=[4], transport=-1, **options)
     with pytest.raises(InvalidInput, match="blocks is 0"):
         convergence_study(flow, draw, sizes=[4], blocks=0, **options)
+    noisy = GradientFlow(Springs(), jumps=(Diffusion(1.0),))
     with pytest.raises(InvalidInput, match="random steps"):
-        convergence_study(GradientFlow(Springs(), temperature=1.0), draw, sizes=[4], **options)
+        convergence_study(noisy, draw, sizes=[4], **options)
 
     def weighted(key: jax.Array, size: int) -> Ensemble:
         return Ensemble(draw(key, size).particles, jnp.arange(1.0, size + 1))
@@ -132,7 +134,7 @@ def test_the_result_claims_shows_and_holds_the_data(springs) -> None:
     result = convergence_result(springs)
     assert [claim.predicted for claim in result.claims] == [-0.5, -0.5, -1.0, -0.5, -1.0]
     assert [claim.measured for claim in result.claims[:4]] == [
-        springs.exponents[name].value for name in ("coupling", "fluctuation", "bias", "moments")
+        springs.exponents[name].exponent for name in ("coupling", "fluctuation", "bias", "moments")
     ]
     assert result.data["trajectory"] is springs.data
     assert set(result.summary["exponents"]) == set(springs.exponents)
@@ -169,7 +171,7 @@ def test_two_seeds_give_what_is_defined_and_say_what_is_not(options) -> None:
     result = convergence_result(found)
     for figure in result.figures:
         figure.draw().canvas.draw()
-    assert np.isfinite(found.exponents["fluctuation"].value)
+    assert np.isfinite(found.exponents["fluctuation"].exponent)
     if options:
         text = found.exponents["sinkhorn"].statement
         assert "cannot resolve an exponent" in text
