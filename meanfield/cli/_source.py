@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
-import numpy as np
 import tyro
 
 from particles import Ensemble, InvalidInput, load_ensemble
@@ -21,6 +20,7 @@ from ..problems import (
     build_problem,
     draw_start,
 )
+from ..reports import History
 from ..runs import snapshots
 from ._common import Common, File
 
@@ -31,12 +31,12 @@ class Source(NamedTuple):
     Args:
         problem: the run's, or the configured one.
         ensemble: on its landscape.
-        history: flow times and ensembles of the run; empty if unknown.
+        history: flow times and ensembles of the run; `None` if unknown.
     """
 
     problem: Problem
     ensemble: Ensemble
-    history: tuple[np.ndarray, list[Ensemble]]
+    history: History | None
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ class FromSource(Common):
         path = self.source
         if path is None:
             start = draw_start(self.start, problem, self.seed, self.particles)
-            return Source(problem, start, (np.zeros(0), []))
+            return Source(problem, start, None)
         file = path / "ensemble.npz" if path.is_dir() else path
         ensemble = load_ensemble(file, like=problem.landscape.particle)
         return Source(problem, ensemble, history(path, problem))
@@ -110,8 +110,8 @@ def require_run(folder: Path) -> None:
             raise InvalidInput(f"source is {folder}, which holds no run: no {name}.")
 
 
-def history(path: Path, problem: Problem) -> tuple[np.ndarray, list[Ensemble]]:
-    """Times and ensembles of a run's snapshots; empty for an `.npz`, or a run without them.
+def history(path: Path, problem: Problem) -> History | None:
+    """Times and ensembles of a run's snapshots; `None` for an `.npz`, or a run without them.
 
     Raises:
         InvalidInput: a trajectory that cannot be read.
@@ -120,13 +120,14 @@ def history(path: Path, problem: Problem) -> tuple[np.ndarray, list[Ensemble]]:
 
     file = path / "trajectory.nc"
     if not path.is_dir() or not file.exists():
-        return np.zeros(0), []
+        return None
     try:
         with xarray.open_dataset(file, engine="h5netcdf") as trajectory:
             if "snapshot_time" not in trajectory.dims:
-                return np.zeros(0), []
-            return snapshots(trajectory, problem.landscape.particle)
+                return None
+            times, ensembles = snapshots(trajectory, problem.landscape.particle)
     except (OSError, KeyError, ValueError) as error:
         raise InvalidInput(
             f"{file} cannot be read ({error}); it is damaged or no trajectory of this library."
         ) from error
+    return times.tolist(), ensembles
