@@ -127,7 +127,7 @@ def _feature_table(result: Result, features: Features, trajectory: xarray.Datase
     for j, value in enumerate(features.eigenvalues):
         from saddle_analysis.curves import crossing
 
-        when = crossing(time, fractions[:, j], 0.5)
+        when = float(time[0]) if fractions[0, j] >= 0.5 else crossing(time, fractions[:, j], 0.5)
         said = "not yet" if np.isnan(when) else f"{when:.4g}"
         rows.append(f"| {j + 1} | {value:.4g} | {made_of[j]} | {said} | {fractions[-1, j]:.4f} |")
         learned.append(
