@@ -37,7 +37,7 @@ def crossing(
         >>> t = np.array([0.0, 1.0, 2.0])
         >>> crossing(t, np.array([1.0, 1.0, 0.0]), 0.5)
         1.5
-        >>> crossing(t, np.array([1.0, 10.0, 100.0]), 10.0**1.5, log=True)
+        >>> round(crossing(t, np.array([1.0, 10.0, 100.0]), 10.0**1.5, log=True), 9)
         1.5
     """
     t, v = np.asarray(times, float), np.asarray(values, float)

@@ -107,7 +107,7 @@ def find_stages(
         >>> t = np.linspace(0, 10, 101)
         >>> own, loss = t[:, None] * np.ones(2), np.exp(-t)[:, None] * np.ones(2)
         >>> print(find_stages(t, own, np.zeros((101, 2, 2)), loss)[0])
-        query 1: growth t = 0 to 1.386, convergence t = 1.386 to 10
+        query 1: growth t = 0 to 1.387, convergence t = 1.387 to 10
     """
     t, own, others, losses = (np.asarray(v, float) for v in (times, own, others, losses))
     if own.shape != losses.shape or others.shape[:2] != own.shape or own.shape[0] != t.size:

@@ -53,7 +53,7 @@ def test_sgd_approaches_the_flow_as_batches_grow_and_steps_shrink() -> None:
         seeds=24,
     )
     for fit, order in ((study.in_batch, -0.5), (study.in_step, 0.5)):
-        assert abs(fit.value - order) < 4 * fit.error + 0.02
+        assert abs(fit.exponent - order) < 4 * fit.error + 0.02
         assert fit.error < 0.1
     assert study.data["error"].dims == ("step", "batch", "seed")
 
