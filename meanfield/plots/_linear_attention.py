@@ -55,22 +55,31 @@ def plot_courses(
     for index, (times, values) in enumerate((theory or {}).values()):
         label = theory_label if index == 0 else None
         ax.plot(times, values, "--", color=INK, lw=1.2, label=label)
-    for index, (name, value) in enumerate((levels or {}).items()):
+    _draw_levels(ax, levels or {})
+    if log_time:
+        ax.set_xscale("log")
+    legend(ax, place)
+
+
+def _draw_levels(ax: Axes, levels: Mapping[str, float]) -> None:
+    """Dotted lines with their names right of the frame, names of close ones side by side."""
+    close = 0.03 * (max(levels.values(), default=0.0) - min(levels.values(), default=0.0))
+    before, shift = np.inf, 0
+    for index, (name, value) in enumerate(sorted(levels.items(), key=lambda item: -item[1])):
         label = "predicted levels" if index == 0 else None
         ax.axhline(value, color=THEORY, ls=":", lw=1, zorder=0, label=label)
+        shift = shift + 1 if before - value < close else 0
+        before = value
         ax.annotate(
             name,
             (1, value),
             xycoords=("axes fraction", "data"),
-            xytext=(4, 0),  # beside the frame, where no data are
+            xytext=(4 + 18 * shift, 0),  # beside the frame, where no data are
             textcoords="offset points",
             va="center",
             fontsize=SMALL,
             color=THEORY,
         )
-    if log_time:
-        ax.set_xscale("log")
-    legend(ax, place)
 
 
 def plot_alignment(ax: Axes, alignment: ArrayLike, eigenvalues: Sequence[float]) -> None:

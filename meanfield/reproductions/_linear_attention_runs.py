@@ -108,4 +108,6 @@ def over_seeds(values: Sequence[float] | np.ndarray) -> tuple[float, str]:
     low, high = (
         "never" if np.isinf(end) else f"{end:.3g}" for end in (np.min(known), np.max(known))
     )
+    if known.size == 1:
+        return float(known[0]), "one run"
     return float(np.median(known)), f"median of {known.size} seeds, {low} to {high}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import jax
 import jax.numpy as jnp
@@ -23,9 +23,10 @@ from saddle_analysis.curves import crossing, fit_line
 
 from .. import plots
 from ..flows import GradientFlow
+from ..problems import Range, Seed
 from ..results import Claim, Result
 from ..runs import log_spaced, simulate
-from ._base import Reproduction, require_at_least
+from ._base import Reproduction
 from ._mt25_model import (
     DIM,
     EIGENVALUES,
@@ -56,13 +57,10 @@ TITLES = ("The exact dynamics", TO_THE_ODE, DRIFT, "Rank and subspace of W_Q")
 class MT25Options:
     """Options of `mt25`."""
 
-    seed: int = 0
+    seed: Seed = 0
     """Of every random draw."""
-    seeds: int = 16
+    seeds: Annotated[int, Range(4, 10**12)] = 16
     """Runs of SGD that exponents and their intervals rest on; at least 4."""
-
-    def __post_init__(self) -> None:
-        require_at_least(self, seeds=4)
 
 
 def exact_course(progress: bool = False) -> Result:
@@ -238,7 +236,7 @@ def _parts(options: MT25Options, progress: bool) -> Iterator[Result]:
     key = jax.random.key(options.seed)
     runs = {size: sgd(key, RATE, size, options.seeds, progress) for size in BATCHES}
     yield to_the_ode(runs)
-    yield drift(drifts(key, options.seeds, progress))
+    yield drift(drifts(key, options.seeds, progress=progress))
     yield measures(runs[BATCHES[-1]])
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import jax
@@ -118,15 +118,21 @@ class Drifts(NamedTuple):
     squares: np.ndarray
 
 
-def drifts(key: Key[Array, ""], seeds: int, progress: bool = False) -> Drifts:
+def drifts(
+    key: Key[Array, ""],
+    seeds: int,
+    rates: Sequence[float] = RATES,
+    *,
+    progress: bool = False,
+) -> Drifts:
     """SGD and descent on the population at every learning rate."""
     noisy, plain, squares = [], [], []
-    for rate in RATES:
+    for rate in rates:
         run = sgd(key, rate, BATCH, seeds, progress)
         noisy.append(_drift(run))
         squares.append(_squares(run, solution(run["time"].values)))
         plain.append(float(_drift(sgd(key, rate, None, 1, progress))[0]))
-    return Drifts(np.array(RATES), np.stack(noisy, 1), np.array(plain), np.stack(squares, 1))
+    return Drifts(np.array(rates), np.stack(noisy, 1), np.array(plain), np.stack(squares, 1))
 
 
 def drift(found: Drifts) -> Result:
@@ -188,7 +194,7 @@ def draw_drift(ax: Axes, found: Drifts, slopes: tuple[float, float]) -> None:
 
 
 def _exponent(statement: str, predicted: float, fit: PowerLaw) -> Claim:
-    interval = f"{fit.low:.3f} to {fit.high:.3f} at 95 %, {fit.seeds} seeds"
+    interval = f"{fit.low:.3f} to {fit.high:.3f} at 95 %, {fit.freedom + 1} seeds"
     statement = f"exponent of the {statement} ({interval})"
     return Claim.equal(statement, SOURCE, predicted, fit.exponent, absolute=0.1)
 

@@ -68,11 +68,22 @@ class Descents(NamedTuple):
 
     @property
     def shifts(self) -> np.ndarray:
-        """The largest shift of a drop, useful to full blocks from zero, of every seed; steps."""
-        return np.nanmax(np.abs(self.drops[FROM_ZERO] - self.drops[USEFUL]), axis=1)
+        """The largest shift of a drop, useful to full blocks from zero, of every seed; steps.
+
+        `nan` for a seed without a drop in both.
+        """
+        shifts = np.abs(self.drops[FROM_ZERO] - self.drops[USEFUL])
+        largest = np.max(shifts, axis=1, where=~np.isnan(shifts), initial=-np.inf)
+        return np.where(np.isfinite(largest), largest, np.nan)
 
 
-def full_blocks(keys: Key[Array, " seeds"], sequences: int, progress: bool = False) -> Result:
+def full_blocks(
+    keys: Key[Array, " seeds"],
+    sequences: int,
+    *,
+    models: tuple[Model, Model] = (MERGED, SEPARATE),
+    progress: bool = False,
+) -> Result:
     """The published setting: useful blocks alone, and full token blocks, on the same data sets."""
     result = Result(FULL_BLOCKS)
     useful, full = [], []
@@ -80,9 +91,7 @@ def full_blocks(keys: Key[Array, " seeds"], sequences: int, progress: bool = Fal
         x, y = PromptDistribution(EIGENVALUES, TOKENS - 1).draw(key, sequences)
         useful.append(data_moments(x, y, convention=PUBLISHED))
         full.append(data_moments(x, y, blocks="full", convention=PUBLISHED))
-    descents = [
-        _descents(model, keys, useful, full, progress=progress) for model in (MERGED, SEPARATE)
-    ]
+    descents = [_descents(model, keys, useful, full, progress=progress) for model in models]
     x, y = PromptDistribution(EIGENVALUES, TOKENS - 1).draw(keys[0], sequences)
     result.claim(
         Claim.equal(
@@ -96,7 +105,7 @@ def full_blocks(keys: Key[Array, " seeds"], sequences: int, progress: bool = Fal
         *_block_claims(*descents),
     )
     panels = []
-    for model, ran in zip((MERGED, SEPARATE), descents, strict=True):
+    for model, ran in zip(models, descents, strict=True):
         result.text(_drops_in_words(model, ran, sequences))
         panels.append(blocks_panel(model, ran))
     caption = "The same start on the same data set (first seed): full token blocks drop elsewhere."

@@ -56,10 +56,16 @@ class Mixture(NamedTuple):
     zero: dict[str, float]
 
 
-def in_weight(keys: Key[Array, " seeds"], sequences: int, progress: bool = False) -> Result:
+def in_weight(
+    keys: Key[Array, " seeds"],
+    sequences: int,
+    *,
+    model: Model = MERGED,
+    progress: bool = False,
+) -> Result:
     """Both test losses while a fraction of the sequences has one fixed task."""
     result = Result(IN_WEIGHT)
-    ran = [mixture(key, sequences, progress=progress) for key in keys]
+    ran = [mixture(key, sequences, model=model, progress=progress) for key in keys]
     ends = {
         test: np.array([one.losses[test][:, -1] / one.zero[test] for one in ran]) for test in NAMES
     }  # in units of predicting zero, shape (seeds, fractions)

@@ -22,9 +22,10 @@ from particles import Ensemble
 from saddle_analysis import find_plateaus
 
 from .. import plots
+from ..problems import Count, Seed
 from ..results import Claim, Figure, Result
 from ..runs import every
-from ._base import Reproduction, require_at_least
+from ._base import Reproduction
 from ._linear_attention_runs import DESCENT_TIME, follow, over_seeds, random_heads, seed_keys
 from ._zsls25_blocks import FULL_BLOCKS, full_blocks
 from ._zsls25_in_weight import IN_WEIGHT, in_weight
@@ -47,15 +48,12 @@ TITLES = (
 class ZSLS25MergedOptions:
     """Options of `zsls25-merged`."""
 
-    seed: int = 0
+    seed: Seed = 0
     """Of every random draw."""
-    seeds: int = 8
+    seeds: Count = 8
     """Random starts, and data sets, that every claim is stated over."""
-    sequences: int = 5000
+    sequences: Count = 5000
     """Sequences in a data set."""
-
-    def __post_init__(self) -> None:
-        require_at_least(self, seeds=1, sequences=1)
 
 
 def abrupt_drop(options: ZSLS25MergedOptions, progress: bool = False) -> Result:
@@ -72,7 +70,7 @@ def abrupt_drop(options: ZSLS25MergedOptions, progress: bool = False) -> Result:
             landscape,
             starts,
             horizon=800.0,
-            dt=0.1,
+            dt=0.25,
             record=lambda unit: every(2.0 * unit),
             batch=True,
             progress=progress,
@@ -121,7 +119,7 @@ def logistic_course(options: ZSLS25MergedOptions, progress: bool = False) -> Res
                 landscape,
                 starts,
                 horizon=200.0,
-                dt=0.05,
+                dt=0.25,
                 record=lambda unit: every(0.5 * unit),
                 batch=True,
                 progress=progress,
@@ -169,7 +167,7 @@ def _parts(options: ZSLS25MergedOptions, progress: bool) -> Iterator[Result]:
     yield logistic_course(options, progress)
     for part, key in ((full_blocks, 100), (in_weight, 101)):
         keys = seed_keys(jax.random.fold_in(jax.random.key(options.seed), key), options.seeds)
-        yield part(keys, options.sequences, progress)
+        yield part(keys, options.sequences, progress=progress)
 
 
 ZSLS25_MERGED = Reproduction(

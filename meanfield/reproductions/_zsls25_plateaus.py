@@ -140,9 +140,8 @@ def saddle_to_saddle(courses: Courses) -> Result:
         result.claim(
             Claim.equal(
                 f"wait for drop {direction + 1} over its prediction by the scalar equation, from "
-                f"when key and query of its head are aligned to direction {direction + 1}; in "
-                f"{len(waits) - len(aligned)} of {len(waits)} seeds they are not before the drop "
-                f"({spread})",
+                f"when key and query of its head are aligned to direction {direction + 1} "
+                f"({spread}; in the other {len(waits) - len(aligned)} the drop comes first)",
                 SOURCE,
                 1.0,
                 ratio,

@@ -26,9 +26,10 @@ from saddle_analysis.curves import crossing
 
 from .. import plots
 from ..flows import FlowState, GradientFlow
+from ..problems import Count, Seed
 from ..results import Claim, Figure, Result
 from ..runs import Statistic, log_spaced
-from ._base import Reproduction, require_at_least
+from ._base import Reproduction
 from ._linear_attention_runs import (
     DESCENT_TIME,
     extended,
@@ -69,19 +70,18 @@ TITLES = ("Aligned heads", RANDOM_START, AT_PLATEAUS, "Plateaus against rank")
 class ZSLS25SeparateOptions:
     """Options of `zsls25-separate`."""
 
-    seed: int = 0
+    seed: Seed = 0
     """Of every random draw."""
-    seeds: int = 8
+    seeds: Count = 8
     """Random starts that claims are stated over."""
-    prompts: int = 512
+    prompts: Count = 512
     """Prompts on which predictions are compared with regression on principal components."""
-    dim: int = 8
+    dim: Count = 8
     """Dimension D of the tokens in the study of ranks."""
-    ranks: tuple[int, ...] = (1, 2, 4, 8)
+    ranks: tuple[Count, ...] = (1, 2, 4, 8)
     """Ranks of key and query; each must divide `dim`."""
 
     def __post_init__(self) -> None:
-        require_at_least(self, seeds=1, prompts=1, dim=1)
         for rank in self.ranks:
             if rank < 1 or self.dim % rank:
                 raise InvalidInput(f"ranks has {rank}; each must divide dim = {self.dim}.")
@@ -90,7 +90,7 @@ class ZSLS25SeparateOptions:
 def aligned_heads(options: ZSLS25SeparateOptions, progress: bool = False) -> Result:
     """One small head on each direction, slightly perturbed: every drop at the predicted time."""
     result = Result(TITLES[0])
-    size, landscape = 0.02, _landscape()
+    size, landscape = 0.02, rank_one_landscape()
     start = learned_heads(landscape, [], HEADS, aligned=range(DIM), scale=size)
     field = isotropic(jax.random.key(options.seed), landscape, start, 1e-4)
     trajectory = follow(
@@ -190,7 +190,7 @@ def ranks(options: ZSLS25SeparateOptions, progress: bool = False) -> Result:
                 number,
             )
         )
-        cells = [_counted(counts[dwell]) for dwell in DWELLS]
+        cells = [counted(counts[dwell]) for dwell in DWELLS]
         rows.append(f"| {rank} | {dim // rank + 1} | {' | '.join(cells)} |")
     result.text(
         "Number of plateaus, and how many seeds have it, by how many times longer than on the "
@@ -250,7 +250,7 @@ def ranks_figure(courses: dict[int, RankCourse], levels: np.ndarray) -> Figure:
 
 def _parts(options: ZSLS25SeparateOptions, progress: bool) -> Iterator[Result]:
     yield aligned_heads(options, progress)
-    key, landscape = jax.random.key(options.seed), _landscape()
+    key, landscape = jax.random.key(options.seed), rank_one_landscape()
     courses = random_starts(seed_keys(key, options.seeds), landscape, progress=progress)
     yield saddle_to_saddle(courses)
     yield at_plateaus(jax.random.fold_in(key, 300), landscape, courses, options.prompts)
@@ -266,7 +266,8 @@ ZSLS25_SEPARATE = Reproduction(
 )
 
 
-def _landscape() -> SeparateLinearAttentionLandscape:
+def rank_one_landscape() -> SeparateLinearAttentionLandscape:
+    """Heads of rank one on the population of prompts."""
     prompts = PopulationMoments(PromptDistribution(EIGENVALUES, LENGTH))
     return SeparateLinearAttentionLandscape(prompts, 1, heads=HEADS)
 
@@ -275,6 +276,6 @@ def _read_out(flow: GradientFlow, state: FlowState) -> jax.Array:
     return flow.landscape.moments(state.ensemble)
 
 
-def _counted(counts: list[int]) -> str:
+def counted(counts: list[int]) -> str:
     """Such as `5 (7 seeds), 6 (1)`."""
     return ", ".join(f"{count} ({seeds})" for count, seeds in sorted(Counter(counts).items()))

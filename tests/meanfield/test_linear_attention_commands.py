@@ -1,26 +1,55 @@
-"""The reproductions of ZSLS25 and MT25, small; their figures; their clocks."""
+"""The reproductions of ZSLS25 and MT25, part by part and small; their figures; their clocks."""
 
-import json
-from pathlib import Path
+import dataclasses
 
 import jax
 import numpy as np
 import pytest
-from commands import meanfield
 from matplotlib.figure import Figure
 
-from landscapes import MergedLinearAttentionLandscape, SeparateLinearAttentionLandscape
+from landscapes import MergedLinearAttentionLandscape
 from landscapes.linear_attention import PopulationMoments, PromptDistribution, head_start
 from meanfield import every, plots
-from meanfield.cli import Reproduce
-from meanfield.reports import Report
+from meanfield.reproductions import REPRODUCTIONS
+from meanfield.reproductions import _mt25 as mt25
+from meanfield.reproductions import _mt25_sgd as sgd
+from meanfield.reproductions import _zsls25_blocks as blocks
+from meanfield.reproductions import _zsls25_in_weight as in_weight
+from meanfield.reproductions import _zsls25_merged as merged
+from meanfield.reproductions import _zsls25_plateaus as plateaus
 from meanfield.reproductions import _zsls25_separate as separate
-from meanfield.reproductions import crossing, extended, follow
+from meanfield.reproductions import _zsls25_training as training
+from meanfield.reproductions._linear_attention_runs import (
+    extended,
+    follow,
+    over_seeds,
+    random_heads,
+    seed_keys,
+)
+from meanfield.results import Result
+from particles import InvalidInput
 
 
 @pytest.fixture
 def ax():
     return Figure().add_subplot()
+
+
+def checked(result: Result, source: str, *names: str) -> Result:
+    """A part whose claims hold, whose figures have labels, and whose sources resolve."""
+    failing = [claim for claim in result.claims if not claim.holds]
+    assert not failing, failing
+    assert {claim.source for claim in result.claims} <= {source}
+    assert result.references == ([source.split(";")[0]] if result.claims else [])
+    assert [figure.name for figure in result.figures] == list(names)
+    for figure in result.figures:
+        canvas = figure.draw()
+        panels = [axes for axes in canvas.axes if axes.get_label() != "<colorbar>"]
+        assert len(panels) == len(figure.panels)
+        for axes in panels:
+            assert all((axes.get_xlabel(), axes.get_ylabel(), axes.get_title()))
+        canvas.draw_without_rendering()
+    return result
 
 
 def test_courses_draw_data_theory_and_levels(ax):
@@ -37,6 +66,16 @@ def test_courses_draw_data_theory_and_levels(ax):
     }  # fmt: skip
     assert ax.get_xscale() == "log"
     assert [text.get_text() for text in ax.texts] == ["$L_0$"]
+
+
+def test_courses_of_many_seeds_show_each_and_their_median(ax):
+    times = np.linspace(1, 10, 5)
+    seeds = times[:, None] * np.array([1.0, 2.0, 6.0])
+    plots.plot_courses(ax, {"loss": (times, seeds)}, others={"rest": (times, -seeds)})
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["rest", "loss"]
+    lines = [line.get_ydata() for line in ax.get_lines()]
+    assert len(lines) == 3 + 3 + 1
+    np.testing.assert_array_equal(lines[-1], 2 * times)
 
 
 def test_alignment_names_heads_and_directions(ax):
@@ -66,12 +105,23 @@ def test_power_laws_show_fit_and_predicted_slope(ax):
     assert np.diff(np.log(y)) == pytest.approx(-np.diff(np.log(x)))
 
 
-def test_crossing_interpolates():
+def test_a_run_that_has_arrived_goes_on():
     times, falling = np.arange(4.0), np.array([1.0, 0.8, 0.2, 0.0])
-    assert crossing(times, falling, 0.5) == pytest.approx(1.5)
-    assert crossing(times, -falling, -0.5) == pytest.approx(1.5)
-    assert np.isnan(crossing(times, falling, -1.0))
+    assert extended(times, falling)[0].tolist() == [0.0, 1.0, 2.0, 3.0, 4.5]
     assert extended(times, falling)[1].tolist() == [1.0, 0.8, 0.2, 0.0, 0.0]
+
+
+def test_what_never_happened_is_later_than_all_else():
+    assert over_seeds([3.0, np.nan, 1.0]) == (3.0, "median of 3 seeds, 1 to never")
+    assert over_seeds([np.nan, np.nan, 1.0])[0] == np.inf
+
+
+def test_fewer_seeds_are_the_first_of_more():
+    few, many = (
+        jax.vmap(jax.random.key_data)(seed_keys(jax.random.key(3), seeds)) for seeds in (2, 5)
+    )
+    np.testing.assert_array_equal(few, many[:2])
+    assert len(np.unique(many, axis=0)) == 5
 
 
 def test_the_clock_of_summed_heads_is_that_of_gradient_descent():
@@ -84,13 +134,8 @@ def test_the_clock_of_summed_heads_is_that_of_gradient_descent():
         start = type(one)(
             jax.tree.map(lambda leaf: leaf.repeat(heads, 0) / heads**0.5, one.particles)  # noqa: B023
         )
-        _, trajectory = follow(
-            Reproduce(quiet=True),
-            landscape,
-            start,
-            horizon=20.0,
-            dt=0.1,
-            record=lambda unit: every(2.0 * unit),
+        trajectory = follow(
+            landscape, start, horizon=20.0, dt=0.1, record=lambda unit: every(2.0 * unit)
         )
         np.testing.assert_allclose(trajectory["time"], np.arange(0, 21, 2))
         losses.append(trajectory["loss"].values)
@@ -98,28 +143,122 @@ def test_the_clock_of_summed_heads_is_that_of_gradient_descent():
     np.testing.assert_allclose(*losses, rtol=1e-12)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", ["zsls25-merged", "mt25"])
-def test_reproductions_hold(name: str, tmp_path: Path) -> None:
-    sizes = ["--samples", "200", "--seeds", "4"]
-    ran = meanfield("reproduce", name, *sizes, "--out", tmp_path, "--quiet", "--json")
-    assert ran.code == 0, ran.stderr
-    claims = json.loads(ran.stdout)["claims"]
-    failing = [claim for claim in claims if not claim["holds"]]
-    assert not failing, failing
-    assert (tmp_path / name / "report.md").exists()
+def test_many_starts_run_as_one_alone():
+    prompts = PopulationMoments(PromptDistribution([0.6, 0.4], 8))
+    landscape = MergedLinearAttentionLandscape(prompts, heads=3)
+    starts = random_heads(seed_keys(jax.random.key(1), 2), landscape, 3, 0.3)
+    settings = {"horizon": 10.0, "dt": 0.1, "record": lambda unit: every(2.0 * unit)}
+    together = follow(landscape, starts, batch=True, **settings)
+    alone = follow(landscape, jax.tree.map(lambda leaf: leaf[1], starts), **settings)
+    np.testing.assert_allclose(together["time"], alone["time"])
+    np.testing.assert_allclose(together["loss"].values[:, 1], alone["loss"], rtol=1e-10)
 
 
-@pytest.mark.slow
-def test_saddle_to_saddle_holds(tmp_path: Path) -> None:
-    """The parts of zsls25-separate, of the ranks only the quick one."""
-    options = Reproduce(quiet=True, samples=64)
-    report = Report(tmp_path, "zsls25-separate", options)
-    prompts = PopulationMoments(PromptDistribution(separate.EIGENVALUES, separate.LENGTH))
-    landscape = SeparateLinearAttentionLandscape(prompts, 1, heads=separate.HEADS)
-    separate.aligned_heads(options, landscape, report)
-    trajectory, found = separate.random_start(options, landscape, report)
-    separate.at_plateaus(options, landscape, trajectory, found, report)
-    separate.ranks(options, report, chosen=[8])
-    failing = [claim for claim in report.claims if not claim.holds]
-    assert not failing, failing
+def test_options_are_refused_by_name():
+    with pytest.raises(InvalidInput, match="seeds is 1; it must be at least 4"):
+        REPRODUCTIONS["mt25"].configured(seeds=1)
+    with pytest.raises(InvalidInput, match="ranks has 3; each must divide dim = 8"):
+        REPRODUCTIONS["zsls25-separate"].configured(ranks=(3,))
+    with pytest.raises(InvalidInput, match="samples is no option of zsls25-merged"):
+        REPRODUCTIONS["zsls25-merged"].configured(samples=3)
+
+
+def test_merged_heads_drop_once():
+    result = checked(
+        merged.abrupt_drop(merged.ZSLS25MergedOptions(seeds=2)), "ZSLS25; theory 4", "drop"
+    )
+    assert len(result.claims) == 6
+    assert result.data["drop_8"].sizes["seed"] == 2
+
+
+def test_white_covariance_gives_a_logistic_course():
+    result = checked(
+        merged.logistic_course(merged.ZSLS25MergedOptions(seeds=2)), "ZSLS25; theory 4", "logistic"
+    )
+    assert [claim.relation for claim in result.claims] == ["<"] * 4
+
+
+def test_full_blocks_shift_drops():
+    short = training.SEPARATE._replace(steps=4001)
+    result = blocks.full_blocks(
+        seed_keys(jax.random.key(0), 3), 1000, models=(training.MERGED, short)
+    )
+    checked(result, "ZSLS25; theory 4", "blocks")
+    assert [claim.relation for claim in result.claims] == ["=", "<", "<", ">"]
+
+
+def test_shifts_are_between_the_same_drops():
+    drops = {
+        blocks.USEFUL: np.array([[10.0, 20.0], [10.0, np.nan], [np.nan, np.nan]]),
+        blocks.FROM_ZERO: np.array([[12.0, 13.0], [11.0, 5.0], [1.0, 2.0]]),
+    }
+    shifts = blocks.Descents(np.zeros(0), {}, drops, 0.0).shifts
+    np.testing.assert_array_equal(shifts, [7.0, 1.0, np.nan])
+
+
+def test_tasks_are_learned_in_weights_or_in_context():
+    short = training.MERGED._replace(steps=3001, recorded=100)
+    result = in_weight.in_weight(seed_keys(jax.random.key(0), 2), 2000, model=short)
+    checked(result, "ZSLS25; theory 4", "in_weight")
+    assert [claim.relation for claim in result.claims] == ["=", "<", ">", ">"]
+    # The measured number is the test loss, on the right side of its bound.
+    for claim in result.claims[2:]:
+        assert claim.predicted == 0.95 < claim.measured
+
+
+def test_aligned_heads_drop_when_the_scalar_equation_says():
+    result = checked(
+        separate.aligned_heads(separate.ZSLS25SeparateOptions()), "ZSLS25; theory 4", "aligned"
+    )
+    assert len(result.claims) == plateaus.DIM
+
+
+def test_random_starts_go_from_saddle_to_saddle():
+    landscape = separate.rank_one_landscape()
+    courses = plateaus.random_starts(seed_keys(jax.random.key(0), 2), landscape, per_decade=200)
+    checked(plateaus.saddle_to_saddle(courses), "ZSLS25; theory 4", "saddle_to_saddle")
+    found = plateaus.at_plateaus(jax.random.key(1), landscape, courses, 64)
+    checked(found, "ZSLS25; theory 4", "heads", "components")
+    kinds = [claim.detail for claim in found.claims if claim.relation == "is"]
+    assert kinds == ["degenerate saddle"] * plateaus.DIM + ["local minimum"]
+
+
+def test_full_rank_has_two_plateaus_and_counts_are_listed():
+    options = separate.ZSLS25SeparateOptions(seeds=2, ranks=(8,))
+    result = checked(separate.ranks(options), "ZSLS25; theory 4", "ranks")
+    assert "| 8 | 2 |" in result.body[0]
+    assert result.claims[0].predicted == 2
+
+
+def test_plateaus_are_counted_over_seeds():
+    assert separate.counted([5, 6, 5]) == "5 (2 seeds), 6 (1)"
+
+
+def test_one_head_follows_the_closed_equations():
+    result = checked(mt25.exact_course(), "MT25; theory 5", "stages")
+    (order,) = [claim for claim in result.claims if claim.relation == "is"]
+    assert len(order.detail.split(", ")) == mt25.DIM
+
+
+def test_sgd_approaches_the_closed_equations():
+    key, sizes = jax.random.key(0), (2, 4, 8, 16)
+    runs = {size: sgd.sgd(key, 0.04, size, 8) for size in sizes}
+    checked(sgd.to_the_ode(runs), "MT25; theory 5", "sgd")
+    checked(mt25.measures(runs[16], 16), "MT25; theory 5", "rank")
+
+
+def test_the_conserved_quantity_drifts_with_the_rate():
+    result = checked(
+        sgd.drift(sgd.drifts(jax.random.key(0), 4, (0.06, 0.04, 0.03, 0.02))),
+        "MT25; theory 5",
+        "drift",
+    )
+    assert len(result.claims) == 4
+
+
+@pytest.mark.parametrize("name", ["zsls25-merged", "zsls25-separate", "mt25"])
+def test_titles_are_known_beforehand(name):
+    reproduction = REPRODUCTIONS[name]
+    assert len(reproduction.titles) == len(set(reproduction.titles)) == 4
+    assert dataclasses.is_dataclass(reproduction.options)
+    assert reproduction.configured().seed == 0
