@@ -10,6 +10,7 @@ from ._escapes import escape_result as escape_result
 from ._escapes import growth_result as growth_result
 from ._options import CriticalityOptions as CriticalityOptions
 from ._options import DiagnosisOptions as DiagnosisOptions
+from ._options import History as History
 from ._report import Report as Report
 from ._report import owner_of as owner_of
 from ._report import require_own_folder as require_own_folder

@@ -8,13 +8,14 @@ from typing import Annotated
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from particles import Ensemble
 
 from ..problems import Count, Positive, Range
 
 #: Flow times and the ensembles at them.
-History = tuple[Sequence[float], Sequence[Ensemble]]
+History = tuple[Sequence[float] | np.ndarray, Sequence[Ensemble]]
 
 
 @dataclass(frozen=True)

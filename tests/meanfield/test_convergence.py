@@ -141,8 +141,9 @@ def test_the_result_claims_shows_and_holds_the_data(springs) -> None:
     table = next(entry for entry in result.body if isinstance(entry, str) and "| theory |" in entry)
     assert all(fit.statement in table for fit in springs.exponents.values())
     errors, fan = result.figures
-    words = [axes.get_legend().get_texts() for axes in (*errors.draw().axes, *fan.draw().axes)]
-    shown = [[text.get_text() for text in texts] for texts in words]
+    panels = (*errors.draw().axes, *fan.draw().axes)
+    shown = [axes.get_legend_handles_labels()[1] for axes in panels]
+    assert all(axes.get_legend() is not None for axes in panels)
     for measure in MEASURES:
         panel = shown[3 if measure.at_horizon else 0]
         assert any(text.startswith(measure.label) for text in panel), measure.name

@@ -1,5 +1,8 @@
 """Figures: every function draws into the given axes, with the theory where theory has it."""
 
+import re
+from pathlib import Path
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -7,6 +10,7 @@ import xarray
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+import meanfield
 from landscapes import Neuron
 from landscapes.mlp_attention import InContextError
 from meanfield import plots
@@ -112,6 +116,46 @@ def test_spectrum(ax: Axes) -> None:
     assert heights(ax) == [0.0]
     ax.figure.canvas.draw()
     assert all(tick == round(tick) for tick in ax.get_xticks())
+
+
+def test_a_spectrum_over_decades_shows_its_smallest_and_its_largest(ax: Axes) -> None:
+    plots.plot_spectrum(ax, [-500.0, -1e-2, 0.0, 0.3], threshold=1e-5)
+    check_words(ax)
+    assert ax.get_yscale() == "symlog"
+    heights_shown = ax.transData.transform(np.array([[1, -500.0], [2, -1e-2], [3, 0.0]]))[:, 1]
+    frame = ax.get_window_extent()
+    assert np.all(np.abs(np.diff(heights_shown)) > 0.02 * frame.height)  # nothing is on top
+    assert np.ptp(heights_shown) > 0.3 * frame.height
+
+
+def test_a_spectrum_of_zeros_is_drawn_at_its_threshold(ax: Axes) -> None:
+    plots.plot_spectrum(ax, [0.0, 1e-12], threshold=1e-6)
+    check_words(ax)
+    assert ax.get_ylim() == pytest.approx((-3e-6, 3e-6), rel=0.3)
+
+
+def test_legends_beside_the_data_leave_the_frame_free(ax: Axes) -> None:
+    for place in ("below", "right"):
+        ax.plot([0, 1], [0, 1], label="one")
+        box = plots.legend(ax, place).get_window_extent()  # pyright: ignore[reportArgumentType]
+        assert not ax.get_window_extent().overlaps(box)
+
+
+def test_timescales_dash_what_is_named_as_a_limit(ax: Axes) -> None:
+    run = trajectory()
+    plots.plot_timescales(ax, {"limit of nothing": run, "ε = 1": run}, {"reduced flow": run})
+    check_words(ax)
+    styles = {str(line.get_label()): line.get_linestyle() for line in ax.lines}
+    assert styles == {"limit of nothing": "-", "ε = 1": "-", "reduced flow": "--"}
+
+
+def test_colours_are_those_of_the_theme() -> None:
+    """No hex codes, cycle colours or colour maps by name outside the theme."""
+    own = re.compile(r"[\"']#[0-9a-fA-F]{6}|[\"']C\d[\"']|colormaps\[|viridis")
+    files = [
+        path for path in Path(meanfield.__file__).parent.rglob("*.py") if path.stem != "_theme"
+    ]
+    assert [path.name for path in files if own.search(path.read_text("utf-8"))] == []
 
 
 def test_growth(ax: Axes) -> None:
