@@ -11,6 +11,7 @@ from typing import Any, ClassVar, ParamSpec, TypeVar
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Key, PyTree
 
 from particles import Ensemble, InvalidInput
@@ -204,11 +205,38 @@ class Landscape(eqx.Module):
         require_finite(name, new)
         return new
 
+    # Looked at while a call is traced; nothing of it is left in compiled code.
+    def _require_features(self, ensemble: Ensemble) -> None:
+        if not isinstance(ensemble, Ensemble):
+            raise InvalidInput(
+                f"ensemble is {_described(ensemble)}; give an Ensemble, such as "
+                "Ensemble(particles) of arrays with a leading particle axis."
+            )
+        one = jax.eval_shape(lambda p: jax.tree.map(lambda x: x[0], p), ensemble.particles)
+        found = jax.eval_shape(self.features, one)
+        leaves = jax.tree.leaves(found)
+        if not leaves or not all(jnp.issubdtype(leaf.dtype, jnp.floating) for leaf in leaves):
+            raise InvalidInput(
+                f"features of {type(self).__name__} returned {_described(found)}; they must be "
+                "arrays of floating-point numbers, for one particle."
+            )
+
     # --- derived -------------------------------------------------------------------------------
 
     def energy(self, moments: PyTree, fast: PyTree | None = None) -> Float[Array, ""]:
-        """L as a function of the moments: the risk at `fast`, or at the fast equilibrium."""
-        return self.risk(moments, self.solve_fast(moments) if fast is None else fast)
+        """L as a function of the moments: the risk at `fast`, or at the fast equilibrium.
+
+        Raises:
+            InvalidInput: a risk that is not one floating-point number.
+        """
+        risk = self.risk(moments, self.solve_fast(moments) if fast is None else fast)
+        number = isinstance(risk, float | np.floating | np.ndarray | Array)
+        if not number or jnp.ndim(risk) or not jnp.issubdtype(jnp.result_type(risk), jnp.floating):
+            raise InvalidInput(
+                f"risk of {type(self).__name__} returned {_described(risk)}; it must return one "
+                "floating-point number, an array of shape ()."
+            )
+        return jnp.asarray(risk)
 
     def chunk(self, ensemble: Ensemble, chunk: int | None = None) -> int:
         """Particles to hold at once: `chunk` if given, else from `particle_bytes`.
@@ -225,7 +253,12 @@ class Landscape(eqx.Module):
 
     @compiled_precisely
     def moments(self, ensemble: Ensemble, *, chunk: int | None = None) -> PyTree:
-        """The moments m = ∫ Φ dμ: the first streaming pass."""
+        """The moments m = ∫ Φ dμ: the first streaming pass.
+
+        Raises:
+            InvalidInput: no ensemble, or features that are no floating-point numbers.
+        """
+        self._require_features(ensemble)
         chunk = self.chunk(ensemble, chunk)
         particles, weights = ensemble.particles, ensemble.weights
         return stream_sum(self.feature_sum, particles, weights, chunk, ensemble.mesh)
@@ -296,7 +329,7 @@ class Landscape(eqx.Module):
         if fast is None:
             value, dual = jax.value_and_grad(self.energy)(moments)
             return value, dual, None
-        value, (dual, slope) = jax.value_and_grad(self.risk, argnums=(0, 1))(moments, fast)
+        value, (dual, slope) = jax.value_and_grad(self.energy, argnums=(0, 1))(moments, fast)
         return value, dual, slope
 
     def fast_velocity(self, moments: PyTree, fast: PyTree) -> PyTree:
@@ -348,6 +381,15 @@ class SecondVariation(eqx.Module):
         direction = self.landscape.features(particle)
         _, curved = jax.jvp(gradient, (self.moments,), (direction,))
         return _dot(curved, self.landscape.features(other))
+
+
+def _described(value: Any) -> str:
+    """What came in place of what was wanted: shapes and types, no numbers."""
+    if value is None or isinstance(value, str | int | float):
+        return repr(value)
+    if hasattr(value, "dtype"):
+        return f"an array of shape {value.shape} and dtype {value.dtype}"
+    return f"a {type(value).__name__} of {len(jax.tree.leaves(value))} arrays"
 
 
 def _dot(x: PyTree, y: PyTree) -> Float[Array, ""]:

@@ -15,7 +15,7 @@ from jaxtyping import Array, ArrayLike, Float, PyTree, Shaped
 from ._errors import InvalidInput
 from ._mesh import split
 from ._streaming import equal_weights, stream_sum
-from ._tree import from_rows, rows_of
+from ._tree import from_rows, require_real, rows_of
 
 
 class Ensemble(eqx.Module):
@@ -32,8 +32,9 @@ class Ensemble(eqx.Module):
         mesh: devices to split the particles over; `placed` explains. `None` leaves them be.
 
     Raises:
-        InvalidInput: leaves disagree on the number of particles, there is no particle, or the
-            weights are negative, non-finite or sum to zero.
+        InvalidInput: leaves that are complex, of half precision or no numbers, that disagree on the
+            number of particles, no particle, or weights that are negative, non-finite or sum to
+            zero.
 
     Example:
         >>> import jax.numpy as jnp
@@ -49,6 +50,7 @@ class Ensemble(eqx.Module):
     def __init__(
         self, particles: PyTree, weights: ArrayLike | None = None, *, mesh: Mesh | None = None
     ):
+        require_real("particles", particles)
         particles = jax.tree.map(jnp.asarray, particles)
         sizes = {leaf.shape[:1] for leaf in jax.tree.leaves(particles)}
         if len(sizes) != 1 or () in sizes:
@@ -166,6 +168,7 @@ class Ensemble(eqx.Module):
 
 
 def _normalised(weights: ArrayLike, particles: PyTree) -> Array:
+    require_real("weights", weights)
     equal = equal_weights(particles)
     weights = jnp.asarray(weights, equal.dtype)
     if weights.shape != equal.shape:

@@ -62,3 +62,24 @@ def require_finite(name: str, tree: PyTree) -> None:
             f"{where}{list(index)} is {float(leaf[index])}; all entries must be finite: "
             "remove or replace the non-finite ones."
         )
+
+
+def require_real(name: str, tree: PyTree) -> None:
+    """Refuse arrays of complex numbers, of half precision, or of no numbers at all.
+
+    Raises:
+        InvalidInput: names the leaf and its type.
+    """
+    for leaf_name, leaf in zip(leaf_names(tree), jax.tree.leaves(tree), strict=True):
+        where = name if leaf_name == "particles" else f"{name}.{leaf_name}"
+        dtype = getattr(leaf, "dtype", None)
+        if dtype is None:
+            dtype = np.asarray(leaf).dtype
+        if jnp.issubdtype(dtype, jnp.complexfloating):
+            raise InvalidInput(f"{where} has dtype {dtype}; give real numbers.")
+        if jnp.issubdtype(dtype, jnp.floating) and jnp.finfo(dtype).bits < 32:
+            raise InvalidInput(
+                f"{where} has dtype {dtype}, too coarse for a flow; give float32 or float64."
+            )
+        if not (jnp.issubdtype(dtype, jnp.number) or jnp.issubdtype(dtype, jnp.bool_)):
+            raise InvalidInput(f"{where} has dtype {dtype}; give numbers.")

@@ -8,3 +8,4 @@ from ._streaming import stream_sum as stream_sum
 from ._transport import coordinates as coordinates
 from ._tree import leaf_names as leaf_names
 from ._tree import require_finite as require_finite
+from ._tree import require_real as require_real

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Key
 
 from particles import InvalidInput
-from particles.internal import chunk_for, require_finite, stream_sum
+from particles.internal import chunk_for, require_finite, require_real, stream_sum
 
 from ._prompts import PromptDistribution
 
@@ -213,6 +213,8 @@ def data_moments(
         >>> data_moments(*prompts.draw(jax.random.key(0), 100)).gram.shape
         (4, 4)
     """
+    require_real("x", x)
+    require_real("y", y)
     x, y = jnp.asarray(x), jnp.asarray(y)
     if x.ndim != 3 or y.shape != x.shape[:2] or x.size == 0 or x.shape[1] < 2:
         raise InvalidInput(

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float, Key
 
 from particles import InvalidInput
-from particles.internal import require_finite
+from particles.internal import require_finite, require_real
 
 #: Input distributions by name: functions of (key, shape, dtype), all of unit variance.
 DISTRIBUTIONS: dict[str, Callable[..., Array]] = {
@@ -24,8 +24,11 @@ def checked_samples(x: ArrayLike, f: ArrayLike) -> tuple[Array, Array]:
     """Inputs and targets as finite floating-point matrices of equal length.
 
     Raises:
-        InvalidInput: not two matrices with the same number of rows, or non-finite numbers.
+        InvalidInput: not two matrices with the same number of rows, or numbers that are complex, of
+            half precision or not finite.
     """
+    require_real("x", x)
+    require_real("f", f)
     x, f = jnp.asarray(x), jnp.asarray(f)
     if x.ndim != 2 or f.ndim != 2 or x.shape[0] != f.shape[0] or 0 in x.shape + f.shape:
         raise InvalidInput(
