@@ -10,7 +10,7 @@ from particles import InvalidInput
 
 def crossing(
     times: Float[np.ndarray, " times"],
-    values: Float[np.ndarray, " times"],
+    values: Float[np.ndarray, " values"],
     level: float,
     *,
     rising: bool | None = None,

@@ -34,8 +34,8 @@ class Line:
 
 def fit_line(
     x: Float[np.ndarray, " points"],
-    y: Float[np.ndarray, " points"],
-    weights: Float[np.ndarray, " points"] | None = None,
+    y: Float[np.ndarray, " heights"],
+    weights: Float[np.ndarray, " weights"] | None = None,
 ) -> Line:
     """Weighted least squares.
 
