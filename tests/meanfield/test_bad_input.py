@@ -9,8 +9,8 @@ from flow_cases import LaggedSprings, Springs, points, smooth_attention
 from helpers import attention, cloud
 
 from landscapes import Neuron, NoLimitWarning
-from meanfield import Checkpoints, GradientFlow, simulate
-from meanfield.flows import scheme_from
+from meanfield import Checkpoints, GradientFlow, at, simulate
+from meanfield.flows import Diffusion, scheme_from
 from particles import Ensemble, InvalidInput
 
 NAN = float("nan")
@@ -90,10 +90,40 @@ def test_checkpoints(options: dict, tmp_path) -> None:
         Checkpoints(tmp_path, **options)
 
 
-def test_an_empty_folder_holds_no_checkpoint(tmp_path) -> None:
+def test_a_step_beyond_the_horizon() -> None:
+    with pytest.raises(InvalidInput, match=r"dt is 5, but horizon is 0\.5, only 0\.5 after"):
+        run(dt=5.0, horizon=0.5)
     state = GradientFlow(Springs()).start(points(), 0.1)
-    with pytest.raises(InvalidInput, match="holds no checkpoint"):
-        Checkpoints(tmp_path).restore(state)
+    with pytest.raises(InvalidInput, match="dt is 2, but horizon is 1"):
+        run(start=state, dt=2.0)
+    run(dt=5.0, horizon=0.5, flow={"scheme": "adaptive"})  # only a first guess there
+
+
+def test_a_step_that_never_arrives() -> None:
+    with pytest.raises(InvalidInput, match="that takes 1e\\+300 steps, and a run has at most"):
+        run(dt=1e-300)
+    single = Springs(dtype="float32")
+    with pytest.raises(InvalidInput, match="dt is 1e-300, which float32 does not resolve"):
+        run(single, points(dtype="float32"), dt=1e-300)
+
+
+@pytest.mark.parametrize("time", [-1.0, NAN, math.inf])
+def test_times_that_are_none(time: float) -> None:
+    with pytest.raises(InvalidInput, match=f"when holds {time}; times must be finite"):
+        at(0.0, time)
+
+
+def test_times_never_reached() -> None:
+    for options in ({"snapshots": at(0.0, 9.0)}, {"record": at(9.0)}):
+        with pytest.raises(InvalidInput, match="9, which the run never reaches: it ends at 1"):
+            run(**options)
+
+
+def test_jumps() -> None:
+    with pytest.raises(InvalidInput, match=r"scheme is adaptive, .* with Diffusion choose a fixed"):
+        GradientFlow(Springs(), scheme="adaptive", jumps=(Diffusion(0.1),))
+    with pytest.raises(InvalidInput, match="with batch_size choose a fixed"):
+        GradientFlow(Springs(), scheme="adaptive", batch_size=2)
 
 
 def test_a_start_of_zero_mean_output_warns() -> None:

@@ -81,6 +81,15 @@ def test_a_tolerance_that_precision_cannot_resolve_warns(precision: str) -> None
         scheme_from("adaptive", rtol=rtol)
 
 
+def test_a_start_without_numbers_names_them_and_no_step() -> None:
+    """Before the first record: the loss is none at the start already."""
+    with pytest.raises(FlowFailed, match=r"loss is nan\. No step was taken: look at") as failure:
+        simulate(GradientFlow(Cliff()), on_plateau(2.0), horizon=1.0, dt=0.1)
+    run = failure.value.run
+    assert (run.outcome, int(run.state.step)) == (Outcome.NON_FINITE, 0)
+    assert run.trajectory.sizes == {"time": 0}
+
+
 def test_without_throw_the_run_is_returned() -> None:
     options = {"horizon": 5.0, "dt": 0.05, "throw": False}
     run = simulate(GradientFlow(Cliff()), on_plateau(0.0), **options)

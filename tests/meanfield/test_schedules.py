@@ -31,10 +31,14 @@ def test_every_counts_rightly_when_the_interval_divides_the_run(count: int, end:
     np.testing.assert_allclose(every(end / count)(0.0, end), np.linspace(0, end, count + 1))
 
 
-@given(spans, st.lists(times))
-def test_at_keeps_what_lies_within(span: tuple[float, float], wanted: list[float]) -> None:
-    due = at(*wanted)(*span)
-    assert due.tolist() == sorted({time for time in wanted if span[0] <= time <= span[1]})
+@given(spans, st.lists(st.floats(0.0, 1.0)))
+def test_at_keeps_what_lies_ahead(span: tuple[float, float], shares: list[float]) -> None:
+    start, end = span
+    wanted = [share * end for share in shares]
+    due = at(*wanted)(start, end)
+    assert set(due.tolist()) <= {*wanted, end}
+    assert set(due.tolist()) >= {time for time in wanted if start <= time <= end}
+    assert np.all(due >= start - 1e-8 * (end - start))
 
 
 @given(st.floats(1e-6, 1e3), st.integers(1, 30), st.floats(1.0, 1e6))
