@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from sklearn.datasets import load_digits
 
-from meanfield.__main__ import main
+from meanfield.cli import main
 
 HERE = Path(__file__).parent
 DATA = Path("runs/digits.npz")

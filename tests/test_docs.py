@@ -4,6 +4,7 @@ import ast
 import doctest
 import functools
 import importlib
+import itertools
 import os
 import re
 import shlex
@@ -106,7 +107,15 @@ def test_command_exists(words: list[str]) -> None:
     command = [word for word in rest[:1] if not word.startswith("-")]
     assert set(command) <= set(re.findall(r"[\w-]+", help_text()))
     flags = {word.split("=")[0] for word in rest if word.startswith("--")}
-    assert flags <= set(re.findall(r"--[\w-]+", help_text(*command)))
+    # The kinds decide which options there are.
+    kinds = [
+        word
+        for flag, kind in itertools.pairwise(rest)
+        if flag in ("--problem", "--start", "--flow") and ":" not in kind
+        for word in (flag, kind)
+    ]
+    known = set(re.findall(r"--[\w.-]+", help_text(*command, *kinds)))
+    assert flags <= known
 
 
 @pytest.mark.parametrize(("module", "text", "line"), list(docstring_examples()))
