@@ -17,7 +17,7 @@ from landscapes.linear_attention import (
 )
 from particles import Ensemble
 
-from ..flows import FlowState, GradientFlow
+from ..flows import AbstractFlow, FlowState
 from ..runs import Statistic
 
 EIGENVALUES, LENGTH, SOURCE = (0.5, 0.25, 0.15, 0.1), 8, "MT25; theory 5"
@@ -49,7 +49,7 @@ def start() -> Ensemble:
     return Ensemble(MergedHead(v=jnp.full(1, VALUE), u=QUERY * jnp.eye(DIM)[None]))
 
 
-def _flat(flow: GradientFlow, state: FlowState) -> jax.Array:
+def _flat(flow: AbstractFlow, state: FlowState) -> jax.Array:
     """The weights p and W_Q in one vector."""
     v, u = state.ensemble.particles
     return jnp.concatenate([v, u.ravel()])

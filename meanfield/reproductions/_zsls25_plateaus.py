@@ -25,7 +25,7 @@ from saddle_analysis import criticality_report, find_plateaus
 from saddle_analysis.curves import Plateaus, crossing
 
 from .. import plots
-from ..flows import FlowState, GradientFlow
+from ..flows import AbstractFlow, FlowState
 from ..results import Claim, Figure, Panel, Result
 from ..runs import Statistic, log_spaced
 from ._linear_attention_runs import (
@@ -330,13 +330,13 @@ def level_names(levels: np.ndarray) -> dict[str, float]:
     return {f"$L_{m}$": float(level) for m, level in enumerate(levels)}
 
 
-def _share(flow: GradientFlow, state: FlowState) -> jax.Array:
+def _share(flow: AbstractFlow, state: FlowState) -> jax.Array:
     """What every head adds to A, v (k·e_d)(q·e_d), relative to the optimum of the direction."""
     v, k, q = state.ensemble.particles
     return v[:, None] * jnp.sum(k * q, axis=1) / OPTIMUM
 
 
-def _cosine(flow: GradientFlow, state: FlowState) -> jax.Array:
+def _cosine(flow: AbstractFlow, state: FlowState) -> jax.Array:
     """The smaller of the cosines of key and query with each eigen-direction."""
     _, k, q = state.ensemble.particles
     keys, queries = (w[:, 0] / jnp.linalg.norm(w[:, 0], axis=1, keepdims=True) for w in (k, q))

@@ -25,7 +25,7 @@ from saddle_analysis import displaced, find_plateaus, isotropic
 from saddle_analysis.curves import crossing
 
 from .. import plots
-from ..flows import FlowState, GradientFlow
+from ..flows import AbstractFlow, FlowState
 from ..problems import Count, Seed
 from ..results import Claim, Figure, Result
 from ..runs import Statistic, log_spaced
@@ -272,10 +272,10 @@ def rank_one_landscape() -> SeparateLinearAttentionLandscape:
     return SeparateLinearAttentionLandscape(prompts, 1, heads=HEADS)
 
 
-def _read_out(flow: GradientFlow, state: FlowState) -> jax.Array:
+def _read_out(flow: AbstractFlow, state: FlowState) -> jax.Array:
     return flow.landscape.moments(state.ensemble)
 
 
 def counted(counts: list[int]) -> str:
-    """Such as `5 (7 seeds), 6 (1)`."""
+    """Every count with how many seeds have it, such as `5 (7), 6 (1)`."""
     return ", ".join(f"{count} ({seeds})" for count, seeds in sorted(Counter(counts).items()))
