@@ -1,4 +1,4 @@
-"""Where am I? The criticality report: gradient, curvature, index, and what follows from them."""
+"""The criticality report: gradient, curvature, index, and what follows from them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Is it real? Level, gradient and curvature at an ensemble on other samples and parameters."""
+"""Level, gradient and curvature at an ensemble on other samples and parameters."""
 
 from __future__ import annotations
 
