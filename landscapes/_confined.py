@@ -45,6 +45,7 @@ class Confined(LandscapeWrapper):
     Example:
         >>> import jax.numpy as jnp
         >>> from landscapes import Neuron, RegressionLandscape
+        >>> from particles import Ensemble
         >>> inner = RegressionLandscape(jnp.array([[1.0]]), jnp.array([[0.0]]), "relu")
         >>> mu = Ensemble(Neuron(a=jnp.array([[0.0]]), w=jnp.array([[2.0]])))
         >>> float(Confined(inner, 0.5).value(mu))

@@ -60,6 +60,12 @@ def uniform(
 
     Raises:
         InvalidInput: `size` is below one, or `low` or `high` does not match `like`.
+
+    Example:
+        >>> import jax
+        >>> mu = uniform(jax.random.key(0), 8, jax.numpy.zeros(2), low=0.0, high=3.0)
+        >>> bool((mu.particles >= 0).all() and (mu.particles < 3).all())
+        True
     """
 
     def draw(key: Array, shape: tuple, dtype: jnp.dtype, low: Array, high: Array) -> Array:
@@ -79,6 +85,12 @@ def sphere(key: Key[Array, ""], size: int, like: PyTree, *, radius: PyTree = 1.0
 
     Raises:
         InvalidInput: `size` is below one, or `radius` does not match `like`.
+
+    Example:
+        >>> import jax
+        >>> mu = sphere(jax.random.key(0), 8, jax.numpy.zeros(3), radius=2.0)
+        >>> jnp.linalg.norm(mu.particles, axis=1).round(5).tolist()[:2]
+        [2.0, 2.0]
     """
 
     def draw(key: Array, shape: tuple, dtype: jnp.dtype, radius: Array) -> Array:

@@ -25,12 +25,22 @@ def save_ensemble(path: str | os.PathLike, ensemble: Ensemble) -> Path:
 
     The file appears whole or not at all.
 
+    Args:
+        path: where to; `.npz` by convention.
+        ensemble: N particles.
+
     Returns:
         The path written, exactly as given: no suffix is added.
 
     Raises:
         InvalidInput: two leaves share a dotted name, or one is called `weights`.
         OSError: the folder cannot be written.
+
+    Example:
+        >>> import tempfile
+        >>> file = Path(tempfile.mkdtemp()) / "mu.npz"
+        >>> save_ensemble(file, Ensemble(jnp.zeros((3, 2)))) == file
+        True
     """
     path = Path(path)
     names, leaves = leaf_names(ensemble.particles), jax.tree.leaves(ensemble.particles)

@@ -70,6 +70,11 @@ def stream_sum(
 
     Raises:
         InvalidInput: `chunk` is not positive.
+
+    Example:
+        >>> total = lambda particles, weights: weights @ particles
+        >>> stream_sum(total, jnp.arange(10.0), None, chunk=4).item()
+        4.5
     """
     equal = equal_weights(particles)[0]
     if mesh is None:
@@ -124,6 +129,10 @@ def stream_map(
 
     Raises:
         InvalidInput: `chunk` is not positive.
+
+    Example:
+        >>> stream_map(lambda particles: 2 * particles, jnp.arange(5.0), chunk=2).tolist()
+        [0.0, 2.0, 4.0, 6.0, 8.0]
     """
     if mesh is None:
         return _stream_map(fn, particles, chunk)

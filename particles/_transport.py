@@ -31,6 +31,12 @@ class Coupling(NamedTuple):
         mass: sums to one; positive.
         cost: Σ mass ‖θ_source − θ_target‖², the squared W2 distance where `exact`.
         exact: false where entropic regularisation has blurred the plan.
+
+    Example:
+        >>> mu, nu = Ensemble(jnp.array([0.0, 1.0])), Ensemble(jnp.array([2.0, 0.0]))
+        >>> plan = optimal_coupling(mu, nu)
+        >>> plan.source.tolist(), plan.target.tolist(), plan.exact
+        ([0, 1], [1, 0], True)
     """
 
     source: Int[np.ndarray, " moves"]

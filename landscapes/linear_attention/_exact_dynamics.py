@@ -83,6 +83,11 @@ def exact_fixed_point(
 
     The other fixed points are its mirror image and the origin. (theory.md, section 5; MT25)
 
+    Args:
+        eigenvalues: of Λ, positive.
+        context_length: N, labelled tokens of a prompt.
+        invariant: p² − ‖W_Q‖², which the flow conserves.
+
     Raises:
         InvalidInput: see `exact_dynamics`.
 
@@ -120,6 +125,11 @@ def exact_timescales(
     """The timescales of the closed ODE, at the fixed point with the given p² − ‖W_Q‖².
 
     (theory.md, section 5; MT25)
+
+    Args:
+        eigenvalues: of Λ, positive.
+        context_length: N, labelled tokens of a prompt.
+        invariant: p² − ‖W_Q‖², which the flow conserves.
 
     Raises:
         InvalidInput: see `exact_dynamics`.

@@ -74,6 +74,11 @@ class PromptMoments(eqx.Module):
         return self.covariance.shape[0]
 
     @property
+    def task_covariance(self) -> Float[Array, "dim dim"] | None:
+        """T of the tasks drawn anew; `None` for the identity, and where the source is unknown."""
+        return None if self.source is None else self.source.task_covariance
+
+    @property
     def gain(self) -> float:
         """What a sum over labelled tokens is in units of their mean: N times `unit`."""
         length = self.context_length
@@ -111,11 +116,11 @@ class PromptMoments(eqx.Module):
 class PopulationMoments(PromptMoments):
     """Exact expectation over Gaussian prompts, for the useful blocks (ZSLS25).
 
-    With T = E[wwᵀ] and C = (1 + 1/N) ΛTΛ + (tr(ΛT)/N) Λ, at the convention of theory.md,
+    With T = E[wwᵀ] and C = E[ββᵀ] = (1 + 1/N) ΛTΛ + (tr(ΛT)/N) Λ, at the convention of theory.md,
 
-        E(y_q − ŷ)² = tr(ΛT) − 2 tr(Aᵀ ΛTΛ) + tr(Aᵀ C A Λ).
+        E(y_q − ŷ)² = tr(ΛT) − 2 tr(Aᵀ ΛTΛ) + tr(Aᵀ C A Λ),
 
-    The extra weights of full token blocks get no gradient from a zero start here: the useful
+    for any T, whether or not it commutes with Λ: the loss sees no more of the tasks. The extra weights of full token blocks get no gradient from a zero start here: the useful
     blocks are all there is. (theory.md, section 4)
 
     Args:

@@ -6,11 +6,13 @@ from collections.abc import Sequence
 
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float
 
 from particles import Ensemble, InvalidInput
 
 from ._landscape import SeparateHead, SeparateLinearAttentionLandscape
-from ._theory import in_context_optimum
+from ._moments import PromptMoments
+from ._theory import in_context_optimum, optimal_gains, shared_directions
 
 
 def learned_heads(
@@ -25,21 +27,22 @@ def learned_heads(
 
     With `scale` zero this is an exact critical point of the population loss: A is the optimum on
     the learned directions, and the other heads are zero. It is a degenerate saddle if the learned
-    directions are the largest ones and a head is left, else `head_saddle_index` counts its
-    unstable directions. A positive `scale` puts the next heads at v = |k| = |q| = `scale` on the
+    directions are those of largest λ_d t_d (for T = I the largest ones) and a head is left, else
+    `head_saddle_index` counts its unstable directions. A positive `scale` puts the next heads at v = |k| = |q| = `scale` on the
     directions `aligned`: a start whose every transition is `transition_time`.
     (theory.md, section 4; ZSLS25)
 
     Args:
-        landscape: of useful blocks.
-        learned: eigen-directions, numbered from 0 for the largest eigenvalue.
+        landscape: of useful blocks; T = E[wwᵀ] of its prompts must commute with Λ.
+        learned: eigen-directions, numbered from 0 for the largest eigenvalue of Λ; within an
+            eigenspace of Λ, for the largest of T.
         size: number of heads N.
         aligned: directions of the small heads.
         scale: their size.
 
     Raises:
-        InvalidInput: full token blocks, a direction that does not exist or is named twice, or
-            fewer heads than directions.
+        InvalidInput: full token blocks, Λ and T that do not commute, a direction that does not
+            exist or is named twice, or fewer heads than directions.
 
     Example:
         >>> from landscapes.linear_attention import PopulationMoments, PromptDistribution
@@ -58,14 +61,27 @@ def learned_heads(
         )
     if size < len(chosen):
         raise InvalidInput(f"size is {size}; it must be at least the {len(chosen)} directions.")
-    values, vectors = jnp.linalg.eigh(prompts.covariance)
-    values, vectors = values[::-1], vectors[:, ::-1]
-    optimum = jnp.diag(in_context_optimum(jnp.diag(values), prompts.context_length))
+    optimum, vectors = _optimum_by_direction(prompts)
     # A head adds heads/N · v³ to A, which the convention reads as `gain` times as much.
     share = prompts.gain * landscape.heads / size
     sizes = (optimum[np.array(learned, int)] / share) ** (1 / 3)
-    sizes = jnp.concatenate([sizes, jnp.full(len(aligned), scale, values.dtype)])
-    v = jnp.zeros(size, values.dtype).at[: len(chosen)].set(sizes)
-    rows = jnp.zeros((size, landscape.rank, prompts.dim), values.dtype)
+    sizes = jnp.concatenate([sizes, jnp.full(len(aligned), scale, optimum.dtype)])
+    v = jnp.zeros(size, optimum.dtype).at[: len(chosen)].set(sizes)
+    rows = jnp.zeros((size, landscape.rank, prompts.dim), optimum.dtype)
     rows = rows.at[: len(chosen), 0].set(sizes[:, None] * vectors[:, np.array(chosen, int)].T)
     return Ensemble(SeparateHead(v, rows, rows))
+
+
+def _optimum_by_direction(
+    prompts: PromptMoments,
+) -> tuple[Float[Array, " dim"], Float[Array, "dim dim"]]:
+    """Eigenvalues of A* and the directions (columns), the largest λ first."""
+    moment = None if prompts.source is None else prompts.source.task_moment
+    if moment is None or np.array_equal(moment, np.eye(prompts.dim)):
+        values, vectors = jnp.linalg.eigh(prompts.covariance)
+        values, vectors = values[::-1], vectors[:, ::-1]
+        return jnp.diag(in_context_optimum(jnp.diag(values), prompts.context_length)), vectors
+    values, tasks, vectors = shared_directions(prompts.covariance, moment)
+    gains = optimal_gains(values, prompts.context_length, tasks)
+    dtype = prompts.covariance.dtype
+    return jnp.asarray(gains, dtype), jnp.asarray(vectors, dtype)

@@ -110,6 +110,12 @@ def feature_correlations(
     Cosines of the principal angles between span(h_μ) and span(h_ν) in L² of the samples: all one
     where the attention landscape cannot tell the two apart. Sizes and weights may differ.
 
+    Args:
+        landscape: of two-layer networks.
+        mu: one ensemble.
+        nu: the other one.
+        chunk: particles held at once.
+
     Raises:
         InvalidInput: an ensemble of another landscape.
 

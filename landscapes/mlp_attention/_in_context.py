@@ -60,6 +60,14 @@ def predict_in_context(
 
     Raises:
         InvalidInput: the prompt is empty.
+
+    Example:
+        >>> from landscapes import Neuron
+        >>> landscape = MLPAttentionLandscape(x=jnp.eye(2), f=jnp.eye(2))
+        >>> mu = Ensemble(Neuron(a=2 * jnp.eye(2), w=jnp.eye(2)))
+        >>> prompt = jnp.eye(2), jnp.array([1.0, 0.0])  # the task v = (1, 0), every input once
+        >>> round(float(predict_in_context(landscape, mu, *prompt, jnp.array([1.0, 0.0]))), 5)
+        1.0
     """
     if prompt_x.shape[0] == 0:
         raise InvalidInput("prompt_x has length 0; a prompt needs at least one example.")
@@ -92,6 +100,14 @@ def in_context_error(
 
     Raises:
         InvalidInput: a length or `prompts` is below its minimum, or `test` has other dimensions.
+
+    Example:
+        >>> from landscapes import Neuron
+        >>> landscape = MLPAttentionLandscape(x=jnp.eye(2), f=jnp.eye(2))
+        >>> mu = Ensemble(Neuron(a=2 * jnp.eye(2), w=jnp.eye(2)))
+        >>> found = in_context_error(jax.random.key(0), landscape, mu, [1, 64], prompts=64)
+        >>> bool(found.expected[1] < found.expected[0])  # longer prompts tell more
+        True
     """
     if len(lengths) == 0 or min(lengths) < 1 or prompts < 2:
         raise InvalidInput(

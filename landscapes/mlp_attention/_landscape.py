@@ -262,6 +262,14 @@ def output_signal(landscape: MLPAttentionLandscape, ensemble: Ensemble) -> float
     The signal is Σμμ; the noise is what i.i.d. particles of zero mean output would give,
     (1/N)(E_μ E_x[h_θh_θᵀ] − Σμμ). For a start with zero output mean the ratio stays below about
     one for every N, and λ_min(Σμμ) ∝ 1/N; otherwise it grows like N. (theory.md, section 2)
+
+    Example:
+        >>> import jax
+        >>> from landscapes import neuron_start
+        >>> landscape = MLPAttentionLandscape(x=jnp.eye(3), f=jnp.eye(3)[:, :2])
+        >>> start = neuron_start(jax.random.key(0), landscape, 1000)
+        >>> output_signal(landscape, start) > 10
+        True
     """
     return float(_output_signal(landscape, ensemble))
 
@@ -303,6 +311,10 @@ def teach(teacher: Teacher, x: Array, activation: str | Activation = "tanh") -> 
 
     Raises:
         InvalidInput: the teacher does not give one row of features for each input.
+
+    Example:
+        >>> teach(lambda x: x[:1] ** 2, jnp.array([[2.0, 1.0], [3.0, 1.0]])).tolist()
+        [[4.0], [9.0]]
     """
     if isinstance(teacher, Ensemble):
         inputs = teacher.particles.w.shape[1]

@@ -46,6 +46,18 @@ def saddle_ensemble(
         InvalidInput: a ridge or finite prompts, N < T, positions of the wrong shape, dependent
             targets, a missing feature that does not exist, or neurons that do not span the
             targets or leave no room for the fillers.
+
+    Example:
+        >>> import jax
+        >>> key = jax.random.key(0)
+        >>> positions = jax.random.normal(key, (8, 4))
+        >>> teacher = lambda x: jnp.tanh(positions @ x)[:2]
+        >>> landscape = MLPAttentionLandscape.from_teacher(
+        ...     key, teacher, samples=64, dim=4, spectrum=[1.0, 0.5]
+        ... )
+        >>> saddle = saddle_ensemble(key, landscape, positions, missing=[1], size=16)
+        >>> round(float(landscape.value(saddle)), 3)  # half of the missing eigenvalue
+        0.25
     """
     missing = tuple(sorted(set(missing)))
     samples, outputs = landscape.f.shape

@@ -20,13 +20,31 @@ Eigenvalues = Sequence[float] | np.ndarray | Array
 
 
 def feature_spectrum(landscape: MLPAttentionLandscape) -> Float[Array, " outputs"]:
-    """Eigenvalues λ_1 ≥ … ≥ λ_k of Σ°° on the samples; zeros stand for dependent features."""
+    """Eigenvalues λ_1 ≥ … ≥ λ_k of Σ°° on the samples; zeros stand for dependent features.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> landscape = MLPAttentionLandscape(
+        ...     x=jnp.eye(4), f=jnp.eye(4)[:, :2] * jnp.array([2.0, 1.0])
+        ... )
+        >>> feature_spectrum(landscape).tolist()
+        [1.0, 0.25]
+    """
     return eigen_features(landscape)[0]
 
 
 @compiled_precisely
 def feature_loadings(landscape: MLPAttentionLandscape) -> Float[Array, "outputs outputs"]:
-    """Columns: what each eigen-feature is made of, as unit combinations of the given features f."""
+    """Columns: what each eigen-feature is made of, as unit combinations of the given features f.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> landscape = MLPAttentionLandscape(
+        ...     x=jnp.eye(4), f=jnp.eye(4)[:, :2] * jnp.array([2.0, 1.0])
+        ... )
+        >>> jnp.abs(feature_loadings(landscape)).tolist()
+        [[1.0, 0.0], [0.0, 1.0]]
+    """
     return jnp.linalg.eigh(landscape.target_moment)[1][:, ::-1]
 
 
@@ -37,6 +55,15 @@ def eigen_features(
     """Eigenvalues of Σ°° and the orthonormal eigen-features e_j at the samples.
 
     Features with a zero eigenvalue come back as zero columns. (theory.md, section 2)
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> landscape = MLPAttentionLandscape(
+        ...     x=jnp.eye(4), f=jnp.eye(4)[:, :2] * jnp.array([2.0, 1.0])
+        ... )
+        >>> values, features = eigen_features(landscape)
+        >>> jnp.abs(features[:2]).tolist()  # of unit mean square
+        [[2.0, 0.0], [0.0, 2.0]]
     """
     return orthonormal_features(landscape.f)
 
@@ -130,6 +157,19 @@ def learned_fractions(
 
     Without finite-prompt terms L = ½ Σ_j λ_j (1 − fraction_j), with a ridge as well (P_U is then
     the ridge projection).
+
+    Args:
+        landscape: gives the targets.
+        moments: h_μ at the samples, `landscape.moments(ensemble)`.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> landscape = MLPAttentionLandscape(
+        ...     x=jnp.eye(4), f=jnp.eye(4)[:, :2] * jnp.array([2.0, 1.0])
+        ... )
+        >>> h = jnp.eye(4)[:, jnp.array([0, 3])]  # the first feature, and one outside
+        >>> learned_fractions(landscape, h).round(5).tolist()
+        [1.0, 0.0]
     """
     _, features = orthonormal_features(landscape.f)
     return fractions_inside(features, moments, landscape.ridge)
@@ -138,7 +178,23 @@ def learned_fractions(
 def missing_features(
     landscape: MLPAttentionLandscape, ensemble: Ensemble, *, threshold: float = 0.5
 ) -> MissingSet:
-    """The missing set S of an ensemble: eigen-features learned to less than `threshold`."""
+    """The missing set S of an ensemble: eigen-features learned to less than `threshold`.
+
+    Args:
+        landscape: gives the targets.
+        ensemble: μ.
+        threshold: of ‖P_U e_j‖², below which e_j counts as missing.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> landscape = MLPAttentionLandscape(
+        ...     x=jnp.eye(4), f=jnp.eye(4)[:, :2] * jnp.array([2.0, 1.0])
+        ... )
+        >>> from landscapes import Neuron
+        >>> first = Neuron(a=jnp.eye(2), w=jnp.eye(4)[jnp.array([0, 3])])
+        >>> missing_features(landscape, Ensemble(first))
+        (1,)
+    """
     values = feature_spectrum(landscape)
     fractions = learned_fractions(landscape, landscape.moments(ensemble))
     return tuple(
@@ -153,6 +209,15 @@ def canonical_correlations(
     """Cosines of the principal angles between span(h_μ) and the span of the targets, in L².
 
     Uncentred, in decreasing order. (theory.md, section 2)
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> landscape = MLPAttentionLandscape(
+        ...     x=jnp.eye(4), f=jnp.eye(4)[:, :2] * jnp.array([2.0, 1.0])
+        ... )
+        >>> h = jnp.eye(4)[:, jnp.array([0, 3])]
+        >>> jnp.abs(canonical_correlations(landscape, h)).round(5).tolist()
+        [1.0, 0.0]
     """
     return span_correlations(eigen_features(landscape)[1], moments)
 

@@ -26,6 +26,11 @@ class Neuron(NamedTuple):
     Args:
         a: output weights, shape `(outputs,)`.
         w: input weights, shape `(inputs,)`.
+
+    Example:
+        >>> mask = Neuron(a=True, w=jnp.array([True, True, False]))  # for `restrict`
+        >>> mask.a
+        True
     """
 
     a: Any
@@ -96,8 +101,19 @@ def network_output(
 ) -> Float[Array, "points outputs"]:
     """h_μ(x) = ∫ a σ(wᵀx) dμ of an ensemble of neurons, streamed over chunks of particles.
 
+    Args:
+        ensemble: of neurons.
+        x: inputs.
+        activation: an elementwise callable.
+        chunk: particles held at once.
+
     Raises:
         InvalidInput: `chunk` is not positive.
+
+    Example:
+        >>> mu = Ensemble(Neuron(a=jnp.array([[1.0], [3.0]]), w=jnp.ones((2, 1))))
+        >>> network_output(mu, jnp.array([[0.5]]), jax.nn.relu).tolist()
+        [[1.0]]
     """
     chunk = chunk_for(ensemble.size, _hidden_bytes(x)) if chunk is None else chunk
     network = functools.partial(_network, x=x, activation=activation)

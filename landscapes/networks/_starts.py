@@ -40,6 +40,14 @@ def neuron_start(
 
     Raises:
         InvalidInput: `size` is below one.
+
+    Example:
+        >>> import jax
+        >>> from landscapes import RegressionLandscape
+        >>> landscape = RegressionLandscape(jnp.eye(3), jnp.ones((3, 2)))
+        >>> start = neuron_start(jax.random.key(0), landscape, 100)
+        >>> start.particles.a.shape, start.particles.w.shape
+        ((100, 2), (100, 3))
     """
     inputs, outputs = landscape.x.shape[1], landscape.f.shape[1]
     key_neurons, key_directions = jax.random.split(key)

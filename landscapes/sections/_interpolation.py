@@ -40,6 +40,11 @@ def displacement_path(mu: Ensemble, nu: Ensemble, plan: Coupling) -> Displacemen
 
     Every move of the plan becomes a particle, so sizes and weights may differ.
 
+    Args:
+        mu: the start of the path.
+        nu: its end, with particles of the same shapes.
+        plan: what moves where, such as that of `optimal_coupling`.
+
     Example:
         >>> import jax.numpy as jnp
         >>> from particles import optimal_coupling

@@ -84,6 +84,12 @@ def draw_counts(
 ) -> Float[Array, "prompts features"]:
     """Token counts of independent prompts: how often each feature occurs among n tokens.
 
+    Args:
+        key: random key.
+        probabilities: p_k of the features.
+        length: prompt length n.
+        prompts: how many.
+
     Example:
         >>> import jax, jax.numpy as jnp
         >>> draw_counts(jax.random.key(0), jnp.array([0.5, 0.5]), 7, 3).sum(axis=1).tolist()

@@ -42,7 +42,12 @@ def feature_directions(
 def head_matrices(
     logits: Float[Array, "heads features features"], directions: Float[Array, "features dim"]
 ) -> Float[Array, "heads dim dim"]:
-    """Q = Σ_km Q_km v_m v_kᵀ of every head: zero outside the span of the features."""
+    """Q = Σ_km Q_km v_m v_kᵀ of every head: zero outside the span of the features.
+
+    Example:
+        >>> head_matrices(jnp.ones((1, 1, 1)), jnp.array([[0.0, 1.0]])).tolist()
+        [[[0.0, 0.0], [0.0, 1.0]]]
+    """
     return jnp.einsum("ikm,md,ke->ide", logits, directions, directions)
 
 
@@ -70,6 +75,12 @@ def predict_from_tokens(
     query: Float[Array, " dim"],
 ) -> Float[Array, ""]:
     """ŷ = Σ_i softmax_i(x_iᵀ Q x_q) y_i, mean over heads, of one prompt (HCL23); `vmap` for many.
+
+    Args:
+        matrices: Q of the heads.
+        tokens: of the prompt.
+        labels: y of the tokens.
+        query: the token to predict the label of.
 
     Raises:
         InvalidInput: the prompt is empty.
