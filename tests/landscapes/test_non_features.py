@@ -73,9 +73,7 @@ def test_features_are_floating_point_arrays(features, words: str, call: str) -> 
 )
 def test_the_risk_is_one_number(risk, words: str, wrapped: bool, call: str) -> None:
     landscape = Odd(of_moments=risk)
-    with pytest.raises(
-        InvalidInput, match=rf"^risk of Odd .*{words}; it must|^risk of Odd .*{words} and"
-    ):
+    with pytest.raises(InvalidInput, match=rf"^risk of Odd .*{words}"):
         CALLS[call](Confined(landscape, 0.1) if wrapped else landscape, MU)
 
 
