@@ -63,8 +63,8 @@ NEAR_MINIMUM = 0.05  # of ½λ_k: where the run counts as arrived, and ends
 class DemoOptions:
     """The saddle and the run."""
 
-    missing: tuple[Feature, ...] | None = None
-    """Features that the saddle misses, numbered from 0; the weakest by default."""
+    missing: tuple[Feature, ...] = ()
+    """Features that the saddle misses, numbered from 0; none for the weakest."""
     distance: Annotated[float, Range(0, 1, open_low=True)] = 1e-6
     """L²(μ) distance from the saddle at which the escape starts."""
     horizon: Positive = 60.0
@@ -150,8 +150,6 @@ def prepare(demo: Demo) -> Scene:
     problem = build_problem(demo.problem, demo.seed)
     place = problem.require("saddle", "meanfield demo")
     missing = checked_missing(demo.options.missing, problem)
-    if not missing:
-        raise InvalidInput("missing is empty, which is the global minimum; name a feature.")
     saddle = place(start_key(demo.seed), demo.particles, missing)
     fresh = problem.require("fresh", "meanfield demo")()
     return Scene(problem.landscape, fresh, saddle, demo.problem.spectrum, missing)  # pyright: ignore

@@ -31,8 +31,8 @@ from ._simulate import ConfigFile
 class EscapeOptions:
     """The saddle and the perturbations."""
 
-    missing: tuple[Feature, ...] | None = None
-    """Features that the saddle misses, numbered from 0; by default the problem's own choice."""
+    missing: tuple[Feature, ...] = ()
+    """Features that the saddle misses, numbered from 0; none for the problem's own choice."""
     saddle: str = ""
     """An .npz with an ensemble at a saddle, in place of the problem's exact one."""
     seeds: Count = 16
@@ -99,7 +99,7 @@ class Escape(Common):
         """
         options = self.options
         if options.saddle:
-            if options.missing is not None:
+            if options.missing:
                 raise InvalidInput(
                     f"missing is {list(options.missing)}, but saddle names a file; give one of "
                     "the two."
@@ -108,8 +108,6 @@ class Escape(Common):
         else:
             place = problem.require("saddle", "meanfield escape")
             missing = checked_missing(options.missing, problem)
-            if not missing:
-                raise InvalidInput("missing is empty, which is the global minimum; name a feature.")
             saddle = place(start_key(self.seed), self.particles, missing)
         known = None if problem.predicted is None else problem.predicted(saddle)
         level = float(problem.landscape.value(saddle)) if known is None else known.level

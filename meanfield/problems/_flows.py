@@ -29,10 +29,10 @@ class SchemeOptions:
 
     scheme: SchemeName = "adaptive"
     """Time-stepping scheme."""
-    rtol: Positive | None = None
-    """Relative tolerance per step (adaptive); 1e-5 by default."""
-    atol: Positive | None = None
-    """Absolute tolerance per step (adaptive); 1e-8 by default."""
+    rtol: NonNegative = 0.0
+    """Relative tolerance per step of the adaptive scheme; 0 for 1e-5."""
+    atol: NonNegative = 0.0
+    """Absolute tolerance per step of the adaptive scheme; 0 for 1e-8."""
     confinement: NonNegative = 0.0
     """λ of the weight decay ½λ‖θ‖² added to the landscape."""
     chunk: Natural = 0
@@ -48,7 +48,7 @@ class SchemeOptions:
         if self.scheme == "adaptive":
             return scheme_from("adaptive", rtol=self.rtol or 1e-5, atol=self.atol or 1e-8)
         for name, value in given.items():
-            if value is not None:
+            if value:
                 raise InvalidInput(
                     f"flow.{name} is {value}, but flow.scheme is {self.scheme!r}, whose step is "
                     "fixed; leave it out, or choose 'adaptive'."

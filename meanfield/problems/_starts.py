@@ -119,8 +119,8 @@ class SaddleStart:
 
     independent: ClassVar[bool] = False
 
-    missing: tuple[Feature, ...] | None = None
-    """Features that the saddle misses, numbered from 0; by default the problem's own choice."""
+    missing: tuple[Feature, ...] = ()
+    """Features that the saddle misses, numbered from 0; none for the problem's own choice."""
     distance: NonNegative = 1e-4
     """L²(μ) distance from the saddle; 0 starts on it."""
 
@@ -178,13 +178,13 @@ STARTS: Mapping[str, type] = {
 }
 
 
-def checked_missing(missing: tuple[int, ...] | None, problem: Problem) -> tuple[int, ...]:
+def checked_missing(missing: tuple[int, ...], problem: Problem) -> tuple[int, ...]:
     """Features that a saddle misses, each once; the problem's own choice where none are named.
 
     Raises:
         InvalidInput: a feature is named twice.
     """
-    chosen = tuple(problem.missing) if missing is None else missing
+    chosen = missing or tuple(problem.missing)
     if len(set(chosen)) < len(chosen):
         raise InvalidInput(f"missing is {list(chosen)}; name each feature once.")
     return chosen

@@ -97,7 +97,7 @@ def criticality_result(
         found = criticality_report(
             landscape,
             ensemble,
-            gradient_tolerance=options.tolerance,
+            gradient_tolerance=options.tolerance or None,
             count=options.count,
             budget=Budget(options.max_products, options.time_limit, shown_on(bar)),
             key=key,

@@ -12,7 +12,7 @@ import numpy as np
 
 from particles import Ensemble
 
-from ..problems import Count, Positive, Range
+from ..problems import Count, NonNegative, Positive, Range
 
 #: Flow times and the ensembles at them.
 History = tuple[Sequence[float] | np.ndarray, Sequence[Ensemble]]
@@ -29,9 +29,9 @@ class CriticalityOptions:
 
     count: Count = 8
     """Smallest eigenpairs to find."""
-    tolerance: Positive | None = None
-    """Gradient norm below which the ensemble counts as critical; by default 1e-6 in double
-    precision, 1e-3 in single."""
+    tolerance: NonNegative = 0.0
+    """Gradient norm below which the ensemble counts as critical; 0 for 1e-6 in double precision,
+    1e-3 in single."""
     time_limit: Positive = 600.0
     """Seconds for every stage of the classification."""
     max_products: Count = 5000

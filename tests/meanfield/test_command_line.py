@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from commands import meanfield
@@ -56,7 +57,7 @@ def test_help_shows_the_options_of_the_chosen_kind(command: str) -> None:
         (("simulate", "a.toml", "b.toml"), "a.toml: No such file"),
         (("simulate", "--problem"), "--problem needs a kind; choose one of ['attention', "),
         (("simulate", "--problem", "phase"), "problem is 'phase'; choose one of ['attention', "),
-        (("simulate", "--start", "file", "--start.missing", "1"), "--start.file"),
+        (("simulate", "--start", "file", "--start.missing", "1"), "--start.missing"),
         (("spectrum", "--flow", "gradient"), "--flow"),
     ],
 )
@@ -126,7 +127,7 @@ def test_the_names_at_the_top_are_what_they_say() -> None:
         assert getattr(package, name) is getattr(getattr(package, room), name)
     with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
         _ = package.nothing
-    source = open(package.__file__).read()  # noqa: PTH123, SIM115
+    source = Path(package.__file__).read_text("utf-8")
     listed = set(re.findall(r"^    from \.(\w+) import (\w+) as \2$", source, re.MULTILINE))
     assert listed == {(room, name) for name, room in package._PLACES.items()}
 
