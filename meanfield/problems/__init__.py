@@ -47,8 +47,6 @@ from ._problem import Features as Features
 from ._problem import Problem as Problem
 from ._registry import Registry as Registry
 from ._regression import Regression as Regression
-from ._settings import Setting as Setting
-from ._settings import realisable as realisable
 from ._softmax_attention import SoftmaxAttention as SoftmaxAttention
 from ._starts import STARTS as STARTS
 from ._starts import DefaultStart as DefaultStart

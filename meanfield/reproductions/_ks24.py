@@ -30,11 +30,12 @@ from saddle_analysis.curves import fit_lojasiewicz
 
 from .. import plots
 from ..flows import GradientFlow
-from ..problems import Count, Seed, Setting, realisable
+from ..problems import Count, Seed
 from ..reports import growth_result
 from ..results import Claim, Result
 from ..runs import Run, every, log_spaced, simulate
 from ._base import Reproduction
+from ._setting import Setting, realisable
 
 SOURCE = "KS24; theory 2"
 SPECTRUM = (1.0, 0.5, 0.2)

@@ -21,11 +21,12 @@ from saddle_analysis import (
 
 from .. import plots
 from ..flows import GradientFlow
-from ..problems import Count, Seed, realisable
+from ..problems import Count, Seed
 from ..reports import escape_result
 from ..results import Claim, Result
 from ..studies import simulate_perturbed
 from ._base import Reproduction
+from ._setting import realisable
 
 SPECTRUM = (1.0, 0.5, 0.2)
 MISSING = (2,)

@@ -13,9 +13,9 @@ from results import written
 
 from landscapes.mlp_attention import saddle_level
 from meanfield import Claim, GradientFlow, Result, reproduce
-from meanfield.problems import Setting, option_table, realisable
+from meanfield.problems import option_table
 from meanfield.reports import escape_result, growth_result
-from meanfield.reproductions import REPRODUCTIONS, Reproduction
+from meanfield.reproductions import REPRODUCTIONS, Reproduction, Setting, realisable
 from meanfield.reproductions import _ks24 as ks24
 from meanfield.reproductions import _yks25 as yks25
 from particles import InvalidInput

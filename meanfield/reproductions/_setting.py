@@ -1,0 +1,47 @@
+"""The attention problem that KS24 and YKS25 are reproduced on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import jax
+from jaxtyping import Array, Key
+
+from landscapes import MLPAttentionLandscape
+from particles import Ensemble
+
+from ..problems import Attention, Problem, build_problem
+
+
+class Setting(NamedTuple):
+    """A realisable problem, and a key for further draws.
+
+    Args:
+        problem: with exact saddles.
+        key: of saddles and starts.
+    """
+
+    problem: Problem
+    key: Key[Array, ""]
+
+    @property
+    def landscape(self) -> MLPAttentionLandscape:
+        """The landscape on the training samples."""
+        assert isinstance(self.problem.landscape, MLPAttentionLandscape)
+        return self.problem.landscape
+
+    def saddle(self, missing: Sequence[int], size: int) -> Ensemble:
+        """The exact critical point that misses the given features, with N = `size` particles."""
+        return self.problem.require("saddle", "a reproduction")(self.key, size, missing)
+
+
+def realisable(
+    seed: int, *, dim: int, samples: int, teacher_neurons: int, spectrum: Sequence[float]
+) -> Setting:
+    """A teacher of tanh neurons in canonical form, on normal inputs."""
+    options = Attention(
+        dim=dim, samples=samples, teacher_neurons=teacher_neurons, spectrum=tuple(spectrum)
+    )
+    key = jax.random.split(jax.random.key(seed), 4)[3]
+    return Setting(build_problem(options, seed), key)
