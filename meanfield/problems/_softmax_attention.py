@@ -57,7 +57,7 @@ class SoftmaxAttention:
                 "prompts are alike; set prompts to 0."
             )
         probabilities = feature_probabilities(self.features, self.dominant or None)
-        make = functools.partial(probabilities, self.length)
+        make = functools.partial(SoftmaxAttentionLandscape.of_length, probabilities, self.length)
         landscape = make(prompts=self.prompts, key=key) if self.prompts else make()
 
         def fresh(key: Key[Array, ""], size: int) -> SoftmaxAttentionLandscape:
