@@ -21,11 +21,11 @@ def free_energy(
         InvalidInput: as `entropy`.
 
     Example:
-        >>> import jax
+        >>> import jax, jax.numpy as jnp
         >>> from landscapes import Confined, Neuron, RegressionLandscape
         >>> from particles import gaussian
-        >>> zero = RegressionLandscape(jnp.zeros((1, 1)), jnp.zeros((1, 1)), "relu")
-        >>> landscape = Confined(zero, 1.0)  # with no data, ½‖θ‖² alone: N(0, τ) minimises
+        >>> flat = RegressionLandscape(jnp.zeros((1, 1)), jnp.ones((1, 1)), "relu")
+        >>> landscape = Confined(flat, 1.0)  # ½‖θ‖² and a constant: N(0, τ) minimises
         >>> draw = lambda s: gaussian(jax.random.key(0), 2000, landscape.particle, scale=s)
         >>> free_energy(landscape, draw(0.5), 0.25) < free_energy(landscape, draw(0.7), 0.25)
         True

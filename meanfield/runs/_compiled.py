@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import Array, PyTree
 
 from particles import Ensemble
 from particles.internal import to_host
@@ -52,14 +52,6 @@ def read(
     return host_copy(jax.block_until_ready(_read(flow, state, compute, batch)))
 
 
-class Loss(eqx.Module):
-    """The loss alone, to be read."""
-
-    def __call__(self, flow: AbstractFlow, state: FlowState) -> dict[str, Float[Array, ""]]:
-        """Under its name."""
-        return {"loss": flow.observe(state).loss}
-
-
 def host_copy(tree: PyTree) -> Any:
     """Arrays as numpy arrays with memory of their own."""
     return jax.tree.map(lambda leaf: np.array(leaf, copy=True), to_host(tree))
@@ -67,8 +59,11 @@ def host_copy(tree: PyTree) -> Any:
 
 def placed_like(arrays: PyTree, like: FlowState) -> FlowState:
     """Host arrays on the devices where the leaves of a state are."""
-    put = jax.tree.map(lambda array, leaf: jax.device_put(array, leaf.sharding), arrays, like)
-    return jax.block_until_ready(put)
+
+    def put(array: Any, leaf: Array) -> Array:  # placed as freely as the leaf, to be read alike
+        return jax.device_put(array, leaf.sharding if leaf.committed else None)
+
+    return jax.block_until_ready(jax.tree.map(put, arrays, like))
 
 
 def copied(state: FlowState, ensemble_too: bool) -> FlowState:

@@ -65,7 +65,7 @@ def require_horizon(flow: AbstractFlow, state: FlowState, horizon: float, given:
         given: whether the step size was chosen for this run.
 
     Raises:
-        InvalidInput: a horizon behind the start, a fixed step beyond it, or one too small.
+        InvalidInput: a horizon behind the start, a fixed step far beyond it, or one too small.
     """
     began, dt = float(jnp.min(state.time)), float(jnp.min(state.dt))
     if not began < horizon < math.inf:
@@ -75,10 +75,10 @@ def require_horizon(flow: AbstractFlow, state: FlowState, horizon: float, given:
     if flow.controlled or not given:
         return
     way = horizon - began
-    if dt > way * (1 + 1e-6):  # both may be rounded to single precision
+    if way <= flow.slack * dt:
         raise InvalidInput(
-            f"dt is {dt:g}, but horizon is {horizon:g}, only {way:g} after the start; take a "
-            "smaller step or a later horizon."
+            f"dt is {dt:g}, but horizon is {horizon:g}, only {way:g} after the start, so that no "
+            "step would be taken; take a smaller one or a later horizon."
         )
     if way / dt > MOST_STEPS:
         raise InvalidInput(

@@ -118,8 +118,8 @@ def simulate(
         throw: raise `FlowFailed` on failure; otherwise read `Run.outcome`.
 
     Raises:
-        InvalidInput: a horizon behind the start, a step that is missing, not positive or beyond
-            the horizon, a checkpoint of another run, …
+        InvalidInput: a horizon behind the start, a step that is missing, not positive or far
+            beyond the horizon, a checkpoint of another run, …
         FlowFailed: a non-finite number or an unstable step, with the partial run attached.
 
     Warns `StartWarning` where the landscape has concerns about the start, and
