@@ -9,13 +9,14 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax.core import Tracer
+from jax.flatten_util import ravel_pytree
 from jax.sharding import Mesh
 from jaxtyping import Array, ArrayLike, Float, PyTree, Shaped
 
 from ._errors import InvalidInput
 from ._mesh import split
 from ._streaming import equal_weights, stream_sum
-from ._tree import from_rows, require_real, rows_of
+from ._tree import require_real
 
 
 class Ensemble(eqx.Module):
@@ -135,21 +136,18 @@ class Ensemble(eqx.Module):
         return jnp.sqrt(self.inner(u, u))
 
     def to_vector(self, field: PyTree) -> Float[Array, " unknowns"]:
-        """Tangent coordinates √p_i u_i of a vector field, one particle after the other.
+        """Tangent coordinates √p_i u_i of a vector field, in the order of `ravel_pytree`.
 
         The Euclidean inner product of two vectors is `inner` of their fields, so Gram matrices,
-        QR, SVD and white noise in L²(μ) are the usual ones of vectors. `reshape(N, -1)` gives one
-        row for each particle. A particle of zero weight has no tangent directions: its coordinates
-        are zero whatever the field is there.
+        QR, SVD and white noise in L²(μ) are the usual ones of vectors. A particle of zero weight
+        has no tangent directions: its coordinates are zero whatever the field is there.
 
         Example:
             >>> mu = Ensemble(jnp.zeros((2, 1)), weights=jnp.array([0.25, 0.75]))
             >>> mu.to_vector(jnp.array([[2.0], [0.0]])).tolist()
             [1.0, 0.0]
         """
-        root = jnp.sqrt(self.probabilities)
-        rows = rows_of(field)
-        return (root[:, None].astype(rows.dtype) * rows).reshape(-1)
+        return ravel_pytree(_scaled(field, jnp.sqrt(self.probabilities)))[0]
 
     def to_field(self, vector: Float[Array, " unknowns"]) -> PyTree:
         """The vector field with the given tangent coordinates; the inverse of `to_vector`.
@@ -163,8 +161,13 @@ class Ensemble(eqx.Module):
         """
         root = jnp.sqrt(self.probabilities)
         inverse = jnp.where(root > 0, 1 / jnp.where(root > 0, root, 1), 0)
-        rows = jnp.asarray(vector).reshape(self.size, -1)
-        return from_rows(inverse[:, None].astype(rows.dtype) * rows, self.particles)
+        return _scaled(ravel_pytree(self.particles)[1](jnp.asarray(vector)), inverse)
+
+
+def _scaled(field: PyTree, factor: Float[Array, " particles"]) -> PyTree:
+    return jax.tree.map(
+        lambda leaf: leaf * factor.reshape(-1, *[1] * (leaf.ndim - 1)).astype(leaf.dtype), field
+    )
 
 
 def _normalised(weights: ArrayLike, particles: PyTree) -> Array:

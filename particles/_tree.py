@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -17,15 +15,6 @@ def rows_of(tree: PyTree) -> Float[Array, "particles parameters"]:
     """One row of numbers for each particle, leaf after leaf."""
     leaves = jax.tree.leaves(tree)
     return jnp.concatenate([leaf.reshape(leaf.shape[0], -1) for leaf in leaves], axis=1)
-
-
-def from_rows(rows: Float[Array, "particles parameters"], like: PyTree) -> PyTree:
-    """Leaves of the shapes and types of `like`, from one row of numbers for each particle."""
-    leaves, structure = jax.tree.flatten(like)
-    ends = np.cumsum([math.prod(leaf.shape[1:]) for leaf in leaves])
-    parts = jnp.split(rows, ends[:-1], axis=1)
-    shaped = [p.reshape(x.shape).astype(x.dtype) for p, x in zip(parts, leaves, strict=True)]
-    return jax.tree.unflatten(structure, shaped)
 
 
 def leaf_names(tree: PyTree) -> list[str]:

@@ -12,7 +12,7 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, PyTree
 
 from particles import Ensemble, InvalidInput
-from particles.internal import leaf_names, require_finite
+from particles.internal import coordinates, leaf_names, require_finite
 
 
 class Plane(NamedTuple):
@@ -205,7 +205,8 @@ def principal_directions(
     else:
         require_like(ensemble, "field", field)
         moved = field
-    rows = np.asarray(ensemble.to_vector(moved), float).reshape(ensemble.size, -1)
+    weights = np.sqrt(np.asarray(ensemble.probabilities, float))
+    rows = weights[:, None] * np.asarray(coordinates(ensemble.with_particles(moved)), float)
     _, size, axes = np.linalg.svd(rows, full_matrices=False)
     if not size[0] > 0:
         what = "field is zero" if field is not None else "ensemble has particles that are all equal"
