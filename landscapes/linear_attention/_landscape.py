@@ -16,6 +16,7 @@ from particles import Ensemble, InvalidInput, gaussian
 
 from .._base import Landscape, compiled_precisely
 from .._observables import Observable
+from ._directions import eigen_directions
 from ._moments import PromptMoments, design
 from ._theory import in_context_optimum
 
@@ -85,11 +86,20 @@ class LinearAttentionLandscape(Landscape):
         return self.prompts.risk(moments)
 
     def observables(self, moments: Array) -> dict[str, Observable]:
-        """`learned_fraction`, e_dᵀ A e_d over its optimum by eigenvectors of Λ; the test losses."""
-        values, vectors = jnp.linalg.eigh(self.prompts.covariance)
-        optimum = in_context_optimum(jnp.diag(values), self.prompts.context_length)
-        read = jnp.einsum("ad,ab,bd->d", vectors, self.prompts.read_out(moments), vectors)
-        fractions = (read / jnp.diag(optimum))[::-1]  # the largest eigenvalue first
+        """`learned_fraction`, e_dᵀ A e_d over its optimum by eigenvectors of Λ; the test losses.
+
+        The largest eigenvalue is first. A direction without tasks has the fraction zero.
+        """
+        covariance, length = self.prompts.covariance, self.prompts.context_length
+        tasks, read = self.prompts.task_covariance, self.prompts.read_out(moments)
+        if tasks is None:
+            values, vectors = jnp.linalg.eigh(covariance)
+            optimum = jnp.diag(in_context_optimum(jnp.diag(values), length))
+            fractions = (jnp.einsum("ad,ab,bd->d", vectors, read, vectors) / optimum)[::-1]
+        else:
+            vectors = eigen_directions(covariance, tasks)
+            both = jnp.stack([read, in_context_optimum(covariance, length, tasks)])
+            fractions = _ratio(*jnp.einsum("ad,mab,bd->md", vectors, both, vectors))
         losses = {name: Observable(test.risk(moments)) for name, test in self.tests.items()}
         return {LEARNED: Observable(fractions, ("feature",)), **losses}
 
@@ -289,6 +299,12 @@ def head_start(
     heads = gaussian(key, size, landscape.particle)
     factors = jax.tree.map(lambda useful: jnp.where(useful, scale, extra), landscape.useful)
     return heads.with_particles(jax.tree.map(jnp.multiply, heads.particles, factors))
+
+
+def _ratio(read: Float[Array, " dim"], optimum: Float[Array, " dim"]) -> Float[Array, " dim"]:
+    """Their ratio; zero where the optimum is zero but for rounding."""
+    learned = optimum > 100 * jnp.finfo(optimum.dtype).eps * jnp.max(optimum)
+    return jnp.where(learned, read / jnp.where(learned, optimum, 1), 0)
 
 
 def _structs(prompts: PromptMoments, *shapes: tuple[int, ...]) -> list[jax.ShapeDtypeStruct]:

@@ -120,8 +120,9 @@ class PopulationMoments(PromptMoments):
 
         E(y_q − ŷ)² = tr(ΛT) − 2 tr(Aᵀ ΛTΛ) + tr(Aᵀ C A Λ),
 
-    for any T, whether or not it commutes with Λ: the loss sees no more of the tasks. The extra weights of full token blocks get no gradient from a zero start here: the useful
-    blocks are all there is. (theory.md, section 4)
+    for any T, whether or not it commutes with Λ: the loss sees no more of the tasks. The extra
+    weights of full token blocks get no gradient from a zero start here: the useful blocks are all
+    there is. (theory.md, section 4)
 
     Args:
         source: the distribution of prompts, with informative contexts.

@@ -10,9 +10,10 @@ from jaxtyping import Array, Float
 
 from particles import Ensemble, InvalidInput
 
+from ._directions import is_identity, shared_directions
 from ._landscape import SeparateHead, SeparateLinearAttentionLandscape
 from ._moments import PromptMoments
-from ._theory import in_context_optimum, optimal_gains, shared_directions
+from ._theory import in_context_optimum, optimal_gains
 
 
 def learned_heads(
@@ -28,9 +29,9 @@ def learned_heads(
     With `scale` zero this is an exact critical point of the population loss: A is the optimum on
     the learned directions, and the other heads are zero. It is a degenerate saddle if the learned
     directions are those of largest λ_d t_d (for T = I the largest ones) and a head is left, else
-    `head_saddle_index` counts its unstable directions. A positive `scale` puts the next heads at v = |k| = |q| = `scale` on the
-    directions `aligned`: a start whose every transition is `transition_time`.
-    (theory.md, section 4; ZSLS25)
+    `head_saddle_index` counts its unstable directions. A positive `scale` puts the next heads at
+    v = |k| = |q| = `scale` on the directions `aligned`: a start whose every transition is
+    `transition_time`. (theory.md, section 4; ZSLS25)
 
     Args:
         landscape: of useful blocks; T = E[wwᵀ] of its prompts must commute with Λ.
@@ -77,7 +78,7 @@ def _optimum_by_direction(
 ) -> tuple[Float[Array, " dim"], Float[Array, "dim dim"]]:
     """Eigenvalues of A* and the directions (columns), the largest λ first."""
     moment = None if prompts.source is None else prompts.source.task_moment
-    if moment is None or np.array_equal(moment, np.eye(prompts.dim)):
+    if moment is None or is_identity(moment):
         values, vectors = jnp.linalg.eigh(prompts.covariance)
         values, vectors = values[::-1], vectors[:, ::-1]
         return jnp.diag(in_context_optimum(jnp.diag(values), prompts.context_length)), vectors

@@ -14,6 +14,7 @@ from jaxtyping import Array, ArrayLike, Float
 
 from particles import InvalidInput
 
+from ._directions import is_identity, shared_directions
 from ._prompts import checked_covariance, checked_length, checked_tasks
 
 Eigenvalues = Sequence[float] | np.ndarray | Array
@@ -47,7 +48,7 @@ def in_context_optimum(
     """
     identity = jnp.eye(covariance.shape[0], dtype=covariance.dtype)
     inverse = 1 / context_length
-    if task_covariance is None:
+    if task_covariance is None or is_identity(task_covariance):
         ridge = inverse * jnp.trace(covariance) * identity
         return jnp.linalg.inv((1 + inverse) * covariance + ridge)
     values, vectors = jnp.linalg.eigh(task_covariance)
@@ -232,8 +233,8 @@ def transition_time(
     """Time for one rank-one head to learn one eigen-direction up to a fraction of its optimum.
 
     The head is balanced and aligned, v = |k| = |q|, and dv/dt = λ_d² t_d v² − c_d v⁵ from
-    v = `start`: hyperbolic growth, about 1/(λ_d² t_d v_0). Time is that of dθ/dt = −∇_θ L: with N summed heads, N
-    times the flow time of the ensemble. (theory.md, section 4; ZSLS25)
+    v = `start`: hyperbolic growth, about 1/(λ_d² t_d v_0). Time is that of dθ/dt = −∇_θ L: with N
+    summed heads, N times the flow time of the ensemble. (theory.md, section 4; ZSLS25)
 
     Args:
         eigenvalues: of Λ.
@@ -354,37 +355,6 @@ def optimal_gains(
     values = _positive(eigenvalues)
     tasks = _paired(task_eigenvalues, values)
     return _quotient(values**2 * tasks, plateau_curvature(values, context_length, tasks))
-
-
-def shared_directions(
-    covariance: Float[Array, "dim dim"], task_covariance: Float[Array, "dim dim"] | None
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """λ_d, t_d and the common eigenvectors (columns) of Λ and T; the largest λ first, then t.
-
-    Raises:
-        InvalidInput: Λ and T do not commute.
-    """
-    matrix = np.asarray(covariance, float)
-    values, vectors = np.linalg.eigh(matrix)
-    values, vectors = values[::-1], vectors[:, ::-1]
-    if task_covariance is None:
-        return values, np.ones_like(values), vectors
-    tasks = np.asarray(task_covariance, float)
-    unlike = float(np.abs(matrix @ tasks - tasks @ matrix).max())
-    tolerance = 100 * values.size * float(jnp.finfo(covariance.dtype).eps)
-    if unlike > tolerance * np.abs(matrix).max() * np.abs(tasks).max():
-        raise InvalidInput(
-            f"task_covariance does not commute with covariance (by {unlike:.2g}), so they share no "
-            "eigen-directions to learn; give one that does, or use the population loss and "
-            "in_context_optimum, which need none."
-        )
-    # Λ alone does not fix the directions within an eigenspace; T does.
-    edges = np.flatnonzero(-np.diff(values) > tolerance * values[0]) + 1
-    for block in np.split(np.arange(values.size), edges):
-        turned = np.linalg.eigh(vectors[:, block].T @ tasks @ vectors[:, block])[1]
-        vectors[:, block] = vectors[:, block] @ turned[:, ::-1]
-    shared = np.einsum("ad,ab,bd->d", vectors, tasks, vectors)
-    return values, np.where(shared > tolerance * shared.max(), shared, 0.0), vectors
 
 
 def solve_exactly(

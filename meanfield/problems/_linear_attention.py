@@ -54,6 +54,9 @@ class LinearAttention:
     """Rank of separate keys and queries."""
     eigenvalues: tuple[Positive, ...] = (1.0, 0.75, 0.5, 0.25)
     """Of the tokens' covariance Λ."""
+    task_eigenvalues: tuple[Positive, ...] = ()
+    """Of the tasks' covariance T, which shares Λ's eigenvectors: one for each of `eigenvalues`;
+    empty for the identity."""
     context_length: Count = 16
     """Labelled tokens in a prompt."""
     prompts: Natural = 0
@@ -63,12 +66,22 @@ class LinearAttention:
         """The problem; a key draws its prompts, where it has any.
 
         Raises:
-            InvalidInput: an option out of range, or a rank for merged parameters.
+            InvalidInput: an option out of range, another number of task eigenvalues than of
+                eigenvalues, or a rank for merged parameters.
         """
         if not self.eigenvalues:
             raise InvalidInput("problem.eigenvalues is empty; give at least one.")
-        values = np.sort(np.asarray(self.eigenvalues))[::-1]
-        moments = PopulationMoments(PromptDistribution(values, self.context_length))
+        if self.task_eigenvalues and len(self.task_eigenvalues) != len(self.eigenvalues):
+            raise InvalidInput(
+                f"problem.task_eigenvalues has {len(self.task_eigenvalues)} entries and "
+                f"problem.eigenvalues {len(self.eigenvalues)}; give one for each, or none."
+            )
+        values = np.asarray(self.eigenvalues)
+        tasks = np.asarray(self.task_eigenvalues or np.ones_like(values))
+        order = np.lexsort((tasks, values))[::-1]
+        values, tasks = values[order], tasks[order]
+        source = PromptDistribution(values, self.context_length, task_covariance=tasks)
+        moments = PopulationMoments(source)
         if self.prompts:
             moments = moments.fresh(key, self.prompts)
         if self.parameters == "merged":
@@ -80,7 +93,7 @@ class LinearAttention:
             landscape = MergedLinearAttentionLandscape(moments)
         else:
             landscape = SeparateLinearAttentionLandscape(moments, self.rank)
-        theory = _Theory(landscape, values, self.context_length)
+        theory = _Theory(landscape, values, tasks, self.context_length)
         exact = not self.prompts and (self.parameters == "merged" or self.rank == 1)
         return Problem(
             landscape,
@@ -100,6 +113,7 @@ class _Theory:
 
     landscape: LinearAttentionLandscape
     values: np.ndarray
+    tasks: np.ndarray
     context_length: float
 
     @property
@@ -108,7 +122,7 @@ class _Theory:
 
     @property
     def levels(self) -> dict[str, float]:
-        levels = plateau_levels(self.values, self.context_length).tolist()
+        levels = plateau_levels(self.values, self.context_length, self.tasks).tolist()
         if self.merged:
             return {"origin": levels[0], "minimum": levels[-1]}
         names = [f"{m} learned" for m in range(len(levels) - 1)] + ["minimum"]
@@ -141,11 +155,11 @@ class _Theory:
         if off > 1e-5 or np.minimum(np.abs(fractions), np.abs(fractions - 1)).max() > 1e-5:
             return None
         learned = [int(d) for d in np.flatnonzero(fractions > 0.5)]
-        level = plateau_level(self.values, self.context_length, learned)
+        level = plateau_level(self.values, self.context_length, learned, self.tasks)
         name = f"learned {missing_name(learned)}" if learned else "origin"
         if not self.merged:
             # With a head on each learned direction and the others at zero.
-            index = head_saddle_index(self.values, self.context_length, learned)
+            index = head_saddle_index(self.values, self.context_length, learned, self.tasks)
             return CriticalPoint(name, level, index, SOURCE)
         if learned:
             return (
@@ -156,5 +170,5 @@ class _Theory:
 
     @property
     def optimum(self) -> np.ndarray:
-        covariance = jnp.diag(jnp.asarray(self.values))
-        return np.asarray(in_context_optimum(covariance, self.context_length))
+        covariance, tasks = jnp.diag(jnp.asarray(self.values)), jnp.diag(jnp.asarray(self.tasks))
+        return np.asarray(in_context_optimum(covariance, self.context_length, tasks))
