@@ -192,7 +192,7 @@ def test_a_run_beside_a_saddle(problem: Problem, run, tmp_path: Path) -> None:
     found = result.summary
     assert found["kind"] == "not critical"
     assert found["eigenvalues"][0] < 0
-    assert found["missing"] == "2"
+    assert found["missing"] == "{2}"
     assert set(found["barriers"]) == {"displacement", "mixture", "straight"}
     report = (tmp_path / "d" / "report.md").read_text("utf-8")
     headings = ("Criticality", "Surroundings", "Dependence on the samples")
@@ -258,7 +258,7 @@ def test_what_to_do_next_at_every_kind_of_point(problem: Problem, saddle: Ensemb
 
 def test_a_wrapped_network_is_still_a_network(problem: Problem, saddle: Ensemble) -> None:
     _, result = criticality_result(Confined(problem.landscape, 1e-3), saddle, FEW)
-    assert result.summary["missing"] == "2"
+    assert result.summary["missing"] == "{2}"
 
 
 @pytest.mark.parametrize("name", ["points", "replicates", "count", "tolerance"])
