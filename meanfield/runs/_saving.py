@@ -37,7 +37,7 @@ class Saver:
         latest, first = tape.latest(plan.main.name), tape.first(plan.main.name)
         if latest is not None and tape.ends_at(plan.main.name, float(jnp.max(state.time))):
             claimed["recorded"] = latest["loss"]
-        scale = np.abs(again if first is None else first["loss"])
+        scale = np.asarray(np.abs(again if first is None else first["loss"]))
         for name, loss in claimed.items():
             if not _agree(loss, again, scale):
                 return End(
