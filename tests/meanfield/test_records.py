@@ -11,6 +11,7 @@ import xarray
 from flow_cases import Springs, points, springs_solution
 from helpers import cloud, regression
 
+from landscapes import Observable
 from meanfield import GradientFlow, Statistic, at, every, log_spaced, simulate
 from particles import Ensemble, InvalidInput
 
@@ -112,18 +113,30 @@ def test_snapshots_of_neurons_and_weights(tmp_path: Path) -> None:
 
 def test_observables_of_the_landscape_are_recorded() -> None:
     class Watched(Springs):
-        observable_dims = {"mean": ("axis",)}  # noqa: RUF012
-
-        def observables(self, moments: tuple[jax.Array, jax.Array]) -> dict[str, jax.Array]:
-            return {"mean": moments[0], "energy": moments[1]}
+        def observables(self, moments: tuple[jax.Array, jax.Array]) -> dict[str, Observable]:
+            return {
+                "mean": Observable(moments[0], ("axis",), "particle"),
+                "square": Observable(moments[1]),
+            }
 
     starts = Ensemble(jnp.stack([points().particles, 2 * points().particles]))
     run = simulate(GradientFlow(Watched()), starts, horizon=0.1, dt=0.1, batch=True)
     assert run.trajectory["mean"].dims == ("time", "seed", "axis")
-    assert run.trajectory.energy.dims == ("time", "seed")
+    assert run.trajectory["mean"].attrs["units"] == "particle"
+    assert run.trajectory.square.dims == ("time", "seed")
     np.testing.assert_allclose(
         run.trajectory["mean"][-1], run.ensemble.particles.mean(axis=1), rtol=1e-12
     )
+
+
+@pytest.mark.parametrize("name", ["loss", "time", "dt"])
+def test_an_observable_cannot_take_the_name_of_a_record(name: str) -> None:
+    class Watched(Springs):
+        def observables(self, moments: tuple[jax.Array, jax.Array]) -> dict[str, Observable]:
+            return {name: Observable(moments[1])}
+
+    with pytest.raises(InvalidInput, match=f"the name {name!r} is taken"):
+        simulate(GradientFlow(Watched()), points(), horizon=0.1, dt=0.1)
 
 
 def test_times_that_share_a_step_are_recorded_once() -> None:
