@@ -47,7 +47,8 @@ def _run(name: str, words: Sequence[str]) -> int:
 
     from particles import InvalidInput
 
-    from ..runs import FlowFailed
+    from ..runs import FlowFailed, RunInterrupted
+    from ._interrupted import exit_code
     from ._parse import parse
 
     # Hessians, rates and reproductions need double precision; --precision can turn it off.
@@ -63,6 +64,8 @@ def _run(name: str, words: Sequence[str]) -> int:
             return _failed(error, 2)
         except (FlowFailed, OSError, RuntimeError, MemoryError) as error:
             return _failed(error, 1)
+        except RunInterrupted as stopped:
+            return _failed(stopped, exit_code(stopped.run))
         except KeyboardInterrupt:
             return _failed("interrupted", INTERRUPTED)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import math
 from collections.abc import Sequence
 
 import jax
@@ -17,7 +18,7 @@ from saddle_analysis.curves import escape_scaling
 from .. import plots
 from ..flows import AbstractFlow
 from ..results import Claim, Result
-from ..runs import component, every, simulate
+from ..runs import component, every, simulate, whole
 from ..studies import Escapes, escape_study
 
 DISTANCE = 1e-6  # L²(μ) distance from the saddle where growth starts
@@ -48,15 +49,17 @@ def growth_result(
         One claim, of the fitted rate, with the trajectory and a figure.
     """
     rate = -float(pairs.values[0])
-    run = simulate(
-        flow,
-        displaced(saddle, along(saddle, pairs.fields[0], DISTANCE)),
-        horizon=GROWTH_TIMES / rate,
-        dt=1 / (STEPS * rate),
-        record=every(0.1 / rate),
-        statistics=[component("unstable_component", saddle, pairs.fields[0])],
-        progress=progress,
-        label="growth",
+    run = whole(
+        simulate(
+            flow,
+            displaced(saddle, along(saddle, pairs.fields[0], DISTANCE)),
+            horizon=GROWTH_TIMES / rate,
+            dt=1 / (STEPS * rate),
+            record=every(0.1 / rate),
+            statistics=[component("unstable_component", saddle, pairs.fields[0])],
+            progress=progress,
+            label="growth",
+        )
     )
     time = run.trajectory["time"].values
     amplitude = np.abs(run.trajectory["unstable_component"].values)
@@ -168,10 +171,15 @@ def _order_claims(studies: Sequence[Escapes]) -> list[Claim]:
             f"{faster.kind} leaves before {slower.kind}: median escape time over the other's",
             "YKS25; theory 3",
             bound=1.0,
-            measured=float(np.nanmedian(faster.times) / np.nanmedian(slower.times)),
+            measured=_ratio(float(np.nanmedian(faster.times)), float(np.nanmedian(slower.times))),
         )
         for slower, faster in itertools.pairwise(studies)
     ]
+
+
+def _ratio(time: float, other: float) -> float:
+    """Of two times; not a number where both left at once."""
+    return time / other if other else math.nan
 
 
 def _linear_claims(studies: Sequence[Escapes]) -> list[Claim]:
@@ -184,7 +192,7 @@ def _linear_claims(studies: Sequence[Escapes]) -> list[Claim]:
             "escape times follow the linear theory: median measured / predicted",
             "theory 2",
             1.0,
-            float(np.nanmedian(measured / predicted)),
+            float(np.nanmedian(measured[predicted > 0] / predicted[predicted > 0])),
             absolute=0.1,
         ),
     ]

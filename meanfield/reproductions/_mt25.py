@@ -25,7 +25,7 @@ from .. import plots
 from ..flows import GradientFlow
 from ..problems import Range, Seed
 from ..results import Claim, Result
-from ..runs import log_spaced, simulate
+from ..runs import log_spaced, simulate, whole
 from ._base import Reproduction
 from ._mt25_model import (
     DIM,
@@ -131,15 +131,17 @@ def exact_course(progress: bool = False) -> Result:
 
 def landscape_flow(progress: bool = False) -> xarray.Dataset:
     """The flow of the one-head landscape from the start of the ODE."""
-    return simulate(
-        GradientFlow(landscape(), scheme="tsit5"),
-        start(),
-        horizon=200.0,
-        dt=0.05,
-        record=log_spaced(0.5, per_decade=40),
-        statistics=[WEIGHTS],
-        progress=progress,
-        label="flow of the landscape",
+    return whole(
+        simulate(
+            GradientFlow(landscape(), scheme="tsit5"),
+            start(),
+            horizon=200.0,
+            dt=0.05,
+            record=log_spaced(0.5, per_decade=40),
+            statistics=[WEIGHTS],
+            progress=progress,
+            label="flow of the landscape",
+        )
     ).trajectory
 
 

@@ -15,7 +15,9 @@ from ._records import Statistic as Statistic
 from ._run import FlowFailed as FlowFailed
 from ._run import LostSeedsWarning as LostSeedsWarning
 from ._run import Run as Run
+from ._run import RunInterrupted as RunInterrupted
 from ._run import simulate as simulate
+from ._run import whole as whole
 from ._schedules import Schedule as Schedule
 from ._schedules import at as at
 from ._schedules import every as every

@@ -8,10 +8,11 @@ from types import FrameType
 
 
 class Interrupts:
-    """While open, the first SIGINT or SIGTERM sets `seen`; a second one acts as usual."""
+    """While open, the first SIGINT or SIGTERM sets `seen` and `signal`; a second acts as usual."""
 
     def __init__(self) -> None:
         self.seen = False
+        self.signal = 0
         self._previous: dict[signal.Signals, object] = {}
 
     def __enter__(self) -> Interrupts:
@@ -24,7 +25,7 @@ class Interrupts:
         self._restore()
 
     def _notice(self, number: int, frame: FrameType | None) -> None:
-        self.seen = True
+        self.seen, self.signal = True, int(number)
         self._restore()
 
     def _restore(self) -> None:

@@ -45,12 +45,14 @@ class Run:
         trajectory: everything recorded, as an `xarray.Dataset`.
         outcome: why it stopped.
         message: the same in a sentence, with step, time and remedy where it failed.
+        signal: the number of the signal that interrupted it; 0 if none did, or one on another host.
     """
 
     state: FlowState
     trajectory: xarray.Dataset
     outcome: Outcome
     message: str
+    signal: int = 0
 
     @property
     def ensemble(self) -> Ensemble:
@@ -64,6 +66,25 @@ class FlowFailed(RuntimeError):
     def __init__(self, run: Run):
         super().__init__(run.message)
         self.run = run
+
+
+class RunInterrupted(KeyboardInterrupt):
+    """Ctrl-C or SIGTERM stopped a run that others build upon; `.run` holds all up to there."""
+
+    def __init__(self, run: Run):
+        super().__init__(run.message)
+        self.run = run
+
+
+def whole(run: Run) -> Run:
+    """The run, unless a signal stopped it early: a study must not build upon half a run.
+
+    Raises:
+        RunInterrupted: it was.
+    """
+    if run.outcome is Outcome.INTERRUPTED:
+        raise RunInterrupted(run)
+    return run
 
 
 def simulate(
@@ -179,7 +200,8 @@ def simulate(
         end = saver.save(state, tape, plan) or end
     if end.outcome is Outcome.INTERRUPTED or (end.outcome.failed and not batch):
         _record(flow, state, plan, [plan.main], tape, batch)  # the records reach up to there
-    return _finish(flow, first, state, plan, tape, end, batch, throw)
+    number = interrupts.signal if end.outcome is Outcome.INTERRUPTED else 0
+    return _finish(flow, first, state, plan, tape, end, batch, throw, number)
 
 
 def _still_due(
@@ -257,6 +279,7 @@ def _finish(
     end: End,
     batch: bool,
     throw: bool,
+    number: int,
 ) -> Run:
     outcome = end.outcome
     lost = np.flatnonzero(~np.atleast_1d(np.array(state.finite)))
@@ -269,7 +292,9 @@ def _finish(
         message += f" Seeds {lost.tolist()} failed and stopped earlier."
         warnings.warn(message, LostSeedsWarning, stacklevel=3)
     attributes = provenance(flow) | {"outcome": outcome.name, "message": message}
-    run = Run(state, tape.to_dataset(plan.tracks, attributes, batch=batch), outcome, message)
+    run = Run(
+        state, tape.to_dataset(plan.tracks, attributes, batch=batch), outcome, message, number
+    )
     if outcome.failed and throw:
         raise FlowFailed(run)
     return run

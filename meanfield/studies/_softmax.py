@@ -21,7 +21,7 @@ from particles import Ensemble, InvalidInput
 from saddle_analysis.curves import PowerLaw, crossing, find_stages, fit_power_law
 
 from ..flows import GradientFlow
-from ..runs import log_spaced, simulate
+from ..runs import log_spaced, simulate, whole
 
 if TYPE_CHECKING:
     import xarray
@@ -260,14 +260,16 @@ def _train(
     landscape = SoftmaxAttentionLandscape.of_length(probabilities, length, prompts=prompts, key=key)
     record = log_spaced(horizon / 1e4, per_decade=PER_DECADE)
     flow = GradientFlow(landscape, scheme="adaptive")
-    run = simulate(
-        flow,
-        zero_head(landscape),
-        horizon=horizon,
-        dt=0.1,
-        record=record,
-        progress=progress,
-        label=label,
+    run = whole(
+        simulate(
+            flow,
+            zero_head(landscape),
+            horizon=horizon,
+            dt=0.1,
+            record=record,
+            progress=progress,
+            label=label,
+        )
     )
     return run.trajectory
 
