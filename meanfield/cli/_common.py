@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import tyro
 
@@ -65,6 +65,27 @@ class Common:
         elif not self.quiet:
             _table(report.found.claims)
             print(f"report: {report.out / 'report.md'}")
+
+
+def resumed_folder(command: Any, changes: str) -> Path:
+    """The folder that a command with the options `resume`, `config` and `out` goes on with.
+
+    Args:
+        command: whose `resume` is given.
+        changes: the options that may change, in words.
+
+    Raises:
+        InvalidInput: a configuration or another folder besides, or a folder without a run.
+    """
+    for name in ("config", "out"):
+        if (value := getattr(command, name)) is not None:
+            raise InvalidInput(
+                f"{name} is {value}, but --resume goes on with its folder and configuration; "
+                f"only {changes} can change."
+            )
+    if not (command.resume / "config.toml").exists():
+        raise InvalidInput(f"resume is {command.resume}, which holds no run: no config.toml.")
+    return command.resume
 
 
 def _table(claims: Sequence[Claim]) -> None:

@@ -24,9 +24,9 @@ from ..problems import (
     load,
     run_key,
 )
-from ..reports import Report, require_own_folder, run_result
+from ..reports import Report, require_own_folder, run_result, undone_if_refused
 from ..runs import Checkpoints, FlowFailed, Outcome, at, every, join, simulate, speaks
-from ._common import Common, Folder
+from ._common import Common, Folder, resumed_folder
 from ._interrupted import exit_code
 
 ConfigFile = Annotated[
@@ -84,7 +84,11 @@ class Simulate(Common):
             if self.out is None and self.resume is None:
                 raise InvalidInput("out is missing; all hosts of a run need the same --out.")
             join(self.distributed)
-        out = self._folder()
+        out = (
+            self.folder()
+            if self.resume is None
+            else resumed_folder(self, "--horizon and --devices")
+        )
         require_own_folder(out, self.command)
         options = self.run
         checkpoints = Checkpoints(out / "checkpoints", options.checkpoint_steps)
@@ -94,27 +98,29 @@ class Simulate(Common):
                 "choose another folder."
             )
         problem, start, flow = load(self.configuration)
-        run = None
-        try:
-            run = simulate(
-                flow,
-                start,
-                horizon=options.horizon,
-                dt=options.dt,
-                key=run_key(self.seed) if flow.random else None,
-                record=every(options.every) if options.every else None,
-                snapshots=at(0.0, *options.snapshots, options.horizon),
-                checkpoints=checkpoints,
-                resume=self.resume is not None,
-                progress=self.talks,
-                label="simulate",
-            )
-            failure = None
-        except FlowFailed as error:
-            run, failure = error.run, error
         # One host writes results; checkpoints are written by all, each its own particles.
         written = out if speaks() else Path(tempfile.mkdtemp())
-        report = Report(written, "A Wasserstein gradient flow", self.command, self.configuration)
+        failure = None
+        with undone_if_refused(written):
+            # The configuration is there before the run, so that a run that is killed can go on.
+            title = "A Wasserstein gradient flow"
+            report = Report(written, title, self.command, self.configuration)
+            try:
+                run = simulate(
+                    flow,
+                    start,
+                    horizon=options.horizon,
+                    dt=options.dt,
+                    key=run_key(self.seed) if flow.random else None,
+                    record=every(options.every) if options.every else None,
+                    snapshots=at(0.0, *options.snapshots, options.horizon),
+                    checkpoints=checkpoints,
+                    resume=self.resume is not None,
+                    progress=self.talks,
+                    label="simulate",
+                )
+            except FlowFailed as error:
+                run, failure = error.run, error
         try:
             begin, end = gathered(start), gathered(run.ensemble)
             save_ensemble(report.out / "ensemble.npz", end)
@@ -129,16 +135,3 @@ class Simulate(Common):
         if speaks():
             self.show(report)
         return exit_code(run)
-
-    def _folder(self) -> Path:
-        if self.resume is None:
-            return self.folder()
-        for name in ("config", "out"):
-            if (value := getattr(self, name)) is not None:
-                raise InvalidInput(
-                    f"{name} is {value}, but --resume goes on with its folder and configuration; "
-                    "only --horizon and --devices can change."
-                )
-        if not (self.resume / "config.toml").exists():
-            raise InvalidInput(f"resume is {self.resume}, which holds no run: no config.toml.")
-        return self.resume

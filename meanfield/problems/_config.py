@@ -217,11 +217,15 @@ def load_config(path: str | os.PathLike, *, trust: bool = True) -> Config:
 def save_config(path: str | os.PathLike, config: Any, command: str = "simulate") -> None:
     """Write a configuration as TOML, headed by the command that it belongs to.
 
-    `load_config` reads back the parts of a `Config`, and the command its own options too.
+    `load_config` reads back the parts of a `Config`, and the command its own options too. The file
+    appears whole or not at all.
     """
     import tomli_w
 
-    Path(path).write_text(tomli_w.dumps(to_table(config, command)), encoding="utf-8")
+    path = Path(path)
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(tomli_w.dumps(to_table(config, command)), encoding="utf-8")
+    partial.replace(path)
 
 
 def to_table(config: Any, command: str) -> dict[str, Any]:

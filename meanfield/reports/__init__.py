@@ -14,6 +14,7 @@ from ._options import History as History
 from ._report import Report as Report
 from ._report import owner_of as owner_of
 from ._report import require_own_folder as require_own_folder
+from ._report import undone_if_refused as undone_if_refused
 from ._runs import energy_balance as energy_balance
 from ._runs import run_result as run_result
 from ._sensitivity import parameters_result as parameters_result

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +91,25 @@ class Report:
         """The machine-readable result that `--json` prints."""
         head = {"command": self.command, "out": str(self.out)}
         return plain(head | dict(self.found.to_dict()) | more)
+
+
+@contextlib.contextmanager
+def undone_if_refused(out: Path) -> Iterator[None]:
+    """What is refused in here leaves no folder behind, and an older one with its configuration."""
+    config = out / "config.toml"
+    before = config.read_bytes() if config.exists() else None
+    made = [folder for folder in (out, *out.parents) if not folder.exists()]
+    try:
+        yield
+    except InvalidInput:
+        with contextlib.suppress(OSError):
+            if before is not None:
+                config.write_bytes(before)
+            elif out.exists():
+                config.unlink(missing_ok=True)
+            for folder in made:
+                folder.rmdir()
+        raise
 
 
 def require_own_folder(out: Path, command: str) -> None:
