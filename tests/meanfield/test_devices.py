@@ -111,18 +111,18 @@ def test_checkpoints_restore_onto_other_devices(scheme: str, tmp_path: Path) -> 
 
 CONFIG = """
 devices = 0
-[landscape]
+particles = 32
+[problem]
+kind = "attention"
 samples = 32
 dim = 3
 spectrum = [1.0, 0.5]
-[start]
-particles = 32
 [flow]
 scheme = "euler"
+temperature = 0.01
+[run]
 horizon = 0.5
 dt = 0.05
-temperature = 0.01
-[record]
 checkpoint_steps = 5
 """
 

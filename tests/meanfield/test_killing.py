@@ -10,19 +10,18 @@ import numpy as np
 import pytest
 
 CONFIG = """
-[landscape]
+particles = 8
+[problem]
 kind = "regression"
 samples = 16
 dim = 2
 spectrum = [1.0]
 teacher_neurons = 2
-[start]
-particles = 8
 [flow]
 scheme = "euler"
+[run]
 horizon = 40.0
 dt = 0.01
-[record]
 every = 1.0
 checkpoint_steps = 20
 """
@@ -87,7 +86,7 @@ def test_killed_again_and_again(config: Path, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_full_disk_stops_the_run_with_a_sentence(config: Path, tmp_path: Path) -> None:
-    """The checkpoint cannot be written: it says so last, and what was whole before stays."""
+    """Not even the first checkpoint fits: it says so last, and there is none to resume."""
     folder = tmp_path / "full"
     limited = [sys.executable, "-c", FULL, "1500", "simulate", str(config), "--out", str(folder)]
     run = subprocess.run([*limited, "--quiet"], capture_output=True, text=True, timeout=300)
@@ -96,5 +95,7 @@ def test_a_full_disk_stops_the_run_with_a_sentence(config: Path, tmp_path: Path)
     assert last.startswith("meanfield: the run could not write a checkpoint at t = ")
     assert "File too large" in last
     assert (folder / "config.toml").exists()
-    assert subprocess.run(command("--resume", folder), timeout=300).returncode == 0
-    assert steps(folder)[-1] == 4000
+    assert steps(folder) == []
+    resumed = command("--resume", folder)
+    again = subprocess.run(resumed, capture_output=True, text=True, timeout=300)
+    assert (again.returncode, "holds no checkpoint" in again.stderr) == (2, True)
