@@ -245,7 +245,7 @@ def _finely_then_coarsely(distance: float, rate: float) -> Schedule:
     fine = saturation / 100
 
     def times(start: float, end: float) -> np.ndarray:
-        first = np.arange(start, min(1.5 * saturation, end), fine)
+        first = np.arange(start, min(1.5 * saturation, end) - 0.5 * fine, fine)
         rest = np.geomspace(1.5 * saturation, max(end, 2 * saturation), 150)
         return np.unique(np.concatenate([first, rest[rest <= end]]))
 

@@ -14,8 +14,8 @@ from meanfield.cli import _demo as _demo
 from particles import load_ensemble
 
 SMALL = [
-    *("--particles", "48", "--samples", "128", "--dim", "4"),
-    *("--teacher-neurons", "8", "--prompts", "256"),
+    *("--particles", "48", "--problem.samples", "128", "--problem.dim", "4"),
+    *("--problem.teacher-neurons", "8", "--prompts", "1024"),
 ]
 FIGURES = ["overview", "loss", "growth", "spectrum", "energy", "particles", "in_context"]
 STATEMENTS = [
@@ -40,7 +40,8 @@ def check_folder(out: Path) -> list[dict]:
     assert len(claims) == len(STATEMENTS)
     for claim, words in zip(claims, STATEMENTS, strict=True):
         assert set(claim) == {
-            "statement", "source", "predicted", "measured", "tolerance", "holds"
+            "statement", "source", "relation", "predicted", "measured", "tolerance", "holds",
+            "detail",
         }  # fmt: skip
         assert claim["statement"].startswith(words)
         assert claim["holds"] is True, claim
@@ -110,15 +111,21 @@ def test_a_failing_claim_is_reported_and_exits_with_zero(
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        (["--missing"], "missing is empty, which is the global minimum; name a feature."),
+        (["--missing", "1", "1"], "missing is [1, 1]; name each feature once."),
+        (["--problem", "regression"], "problem is of another kind; the demo is about 'attention'"),
         (["--missing", "3"], "missing is [3]; features run from 0 to 2."),
-        (["--distance", "0"], "distance is 0.0; it must lie between 0 and 1."),
-        (["--particles", "0"], "size is 0; it must be at least the 8 neurons given."),
-        (["--samples", "0"], "samples is 0 and dim is 4; both must be positive."),
-        (["--teacher-neurons", "2"], "the targets span only 2 dimensions"),
+        (["--distance", "0"], "distance is 0.0; it must be above 0 and at most 1."),
+        (["--particles", "0"], "particles is 0; it must be at least 1"),
+        (["--problem.samples", "0"], "problem.samples is 0; it must be at least 1"),
+        (
+            ["--problem.teacher-neurons", "2"],
+            "problem.teacher_neurons is 2; it must be at least",
+        ),
     ],
 )
 def test_bad_options(options: list[str], sentence: str, tmp_path: Path) -> None:
-    ran = meanfield("demo", *SMALL, *options, "--out", tmp_path, "--quiet")
+    small = SMALL if "--problem" not in options else []
+    ran = meanfield("demo", *small, *options, "--out", tmp_path / "out", "--quiet")
     assert (ran.code, ran.stdout) == (2, "")
     assert sentence in ran.sentence
+    assert not (tmp_path / "out").exists()

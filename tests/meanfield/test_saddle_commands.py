@@ -1,6 +1,7 @@
 """`spectrum` and `escape` from the command line, at small sizes."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -14,18 +15,19 @@ def saddle_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("saddle")
     (folder / "c.toml").write_text(
         """
-        [landscape]
+        particles = 24
+        [problem]
         dim = 4
         samples = 96
         teacher_neurons = 8
         spectrum = [1.0, 0.5]
         [start]
         kind = "saddle"
-        particles = 24
         missing = [1]
         distance = 0.0
         [flow]
         scheme = "euler"
+        [run]
         dt = 1e-9
         horizon = 1e-9
         """
@@ -57,14 +59,13 @@ def test_spectrum_of_an_npz_needs_its_landscape(saddle_run: Path, tmp_path: Path
     assert json.loads(ran.stdout)["kind"] == "strict saddle"
 
 
-def test_spectrum_away_from_critical_points_warns(saddle_run: Path, tmp_path: Path) -> None:
+def test_spectrum_away_from_critical_points_says_so(saddle_run: Path, tmp_path: Path) -> None:
     arrays = dict(np.load(saddle_run / "ensemble.npz"))
     arrays["w"] = arrays["w"] + 0.1
     np.savez(tmp_path / "off.npz", **arrays)
     options = ["--config", str(saddle_run / "config.toml"), "--probes", "0", "--json"]
-    ran = meanfield("spectrum", tmp_path / "off.npz", "--out", tmp_path, *options)
+    ran = meanfield("spectrum", tmp_path / "off.npz", "--out", tmp_path / "s", *options)
     assert ran.code == 0
-    assert "not at a critical point" in ran.stderr
     assert json.loads(ran.stdout)["kind"] == "not critical"
 
 
@@ -80,7 +81,8 @@ def test_spectrum_of_another_landscapes_ensemble_is_refused(
 
 @pytest.mark.slow
 def test_escape_measures_what_the_curvature_predicts(tmp_path: Path) -> None:
-    sizes = ["--particles", "24", "--samples", "96", "--dim", "4", "--seeds", "4"]
+    sizes = ["--particles", "24", "--problem.samples", "96", "--problem.dim", "4", "--seeds", "4"]
+    sizes += ["--problem.teacher-neurons", "6"]
     ran = meanfield("escape", *sizes, "--out", tmp_path, "--quiet", "--json")
     found = json.loads(ran.stdout)
     assert len(found["claims"]) >= 7
@@ -90,4 +92,32 @@ def test_escape_measures_what_the_curvature_predicts(tmp_path: Path) -> None:
 def test_escape_refuses_a_norm_of_zero(tmp_path: Path) -> None:
     refused = meanfield("escape", "--norm", 0, "--out", tmp_path)
     assert refused.code == 2
-    assert "must be positive" in refused.stderr
+    assert "norm is 0.0; it must be above 0" in refused.stderr
+
+
+def test_a_spectrum_does_not_overwrite_the_run(saddle_run: Path) -> None:
+    before = {path.name: path.read_bytes() for path in saddle_run.iterdir() if path.is_file()}
+    refused = meanfield("spectrum", saddle_run, "--out", saddle_run)
+    assert refused.code == 2
+    assert "holds the results of `meanfield simulate`" in refused.sentence
+    after = {path.name: path.read_bytes() for path in saddle_run.iterdir() if path.is_file()}
+    assert after == before
+
+
+def test_a_folder_without_a_run_is_named(tmp_path: Path) -> None:
+    refused = meanfield("spectrum", tmp_path, "--out", tmp_path / "s")
+    assert refused.code == 2
+    assert "which holds no run: no config.toml." in refused.sentence
+    refused = meanfield("diagnose", tmp_path / "nowhere", "--out", tmp_path / "s")
+    assert refused.code == 2
+    assert "there is no such file or folder" in refused.sentence
+
+
+def test_a_damaged_trajectory_is_named(saddle_run: Path, tmp_path: Path) -> None:
+    shutil.copytree(saddle_run, tmp_path / "run")
+    file = tmp_path / "run" / "trajectory.nc"
+    file.write_bytes(file.read_bytes()[:100])
+    refused = meanfield("diagnose", tmp_path / "run", "--out", tmp_path / "d")
+    assert refused.code == 2
+    assert "trajectory.nc cannot be read" in refused.sentence
+    assert not (tmp_path / "d").exists()
