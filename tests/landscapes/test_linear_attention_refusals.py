@@ -20,6 +20,7 @@ from landscapes.linear_attention import (
     learned_heads,
     merged_growth,
     plateau_level,
+    plateau_levels,
     principal_component_regression,
     transition_curve,
     transition_time,
@@ -31,6 +32,7 @@ X, Y = map(np.asarray, sequences(6))
 POPULATION = PopulationMoments(distribution())
 FULL = data_moments(X, Y, blocks="full")
 UNSYMMETRIC = np.array([[1.0, 0.5], [0.0, 1.0]])
+EXCHANGE = np.array([[0.0, 1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 0.0]])
 KEY = jax.random.key(0)
 
 
@@ -38,6 +40,10 @@ def with_nan(array: np.ndarray) -> np.ndarray:
     changed = array.copy()
     changed[(0,) * array.ndim] = np.nan
     return changed
+
+
+def tasks(covariance) -> PromptDistribution:
+    return distribution(task_covariance=covariance)
 
 
 def separate(prompts=POPULATION, rank=1, **options):
@@ -52,6 +58,28 @@ REFUSED = {
     r"^covariance must .* smallest eigenvalue is -1": lambda: PromptDistribution([1.0, -1.0], 4),
     r"^covariance must .* smallest eigenvalue is 0": lambda: PromptDistribution([1.0, 0.0], 4),
     r"^covariance\[0, 0\] is nan": lambda: PromptDistribution([np.nan, 1.0], 4),
+    r"^task_covariance has shape \(2, 2\); it must be \(3, 3\)": lambda: tasks(np.eye(2)),
+    r"^task_covariance has shape \(2, 2, 2\)": lambda: tasks(np.ones((2, 2, 2))),
+    r"^task_covariance must be symmetric positive semidefinite; it is asymmetric by 0.5": lambda: (
+        PromptDistribution([1.0, 2.0], 4, task_covariance=UNSYMMETRIC)
+    ),
+    r"^task_covariance must .* smallest eigenvalue is -0.1": lambda: tasks([1.0, 2.0, -0.1]),
+    r"^task_covariance\[0, 0\] is nan": lambda: tasks([np.nan, 1.0, 1.0]),
+    r"^task_covariance is zero": lambda: tasks(np.zeros((3, 3))),
+    r"^task_covariance .* does not commute with covariance, by 0.*; give one": lambda: (
+        learned_heads(separate(PopulationMoments(tasks([1.0, 2.0, 3.0]))), [0], 2)
+    ),
+    r"^task_covariance .* does not commute with covariance, by 1, so": lambda: (
+        principal_component_regression(X, Y, [3.0, 2.0, 1.0], 1, np.eye(3) + EXCHANGE)
+    ),
+    r"^task_eigenvalues has shape \(1,\); it must have one for each of the 2": lambda: (
+        plateau_level([1.0, 2.0], 4, [], [1.0])
+    ),
+    r"^task_eigenvalues is \[1.0, -1.0\]": lambda: plateau_levels([1.0, 2.0], 4, [1.0, -1.0]),
+    r"^task_eigenvalues is \[0.0, 0.0\]": lambda: plateau_levels([1.0, 2.0], 4, [0.0, 0.0]),
+    r"^direction is 1, whose task eigenvalue is 0": lambda: transition_time(
+        [1.0, 2.0], 4, 1, 0.1, 0.5, [1.0, 0.0]
+    ),
     r"^context_length is 0;": lambda: PromptDistribution([1.0], 0),
     r"^context_length is 2.5": lambda: PromptDistribution([1.0], 2.5),
     r"^context_length is nan": lambda: PromptDistribution([1.0], np.nan),
