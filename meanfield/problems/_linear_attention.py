@@ -43,6 +43,7 @@ class LinearAttention:
     """In-context linear regression by heads of linear attention, averaged (ZSLS25, MT25).
 
     Example:
+        >>> import jax
         >>> problem = LinearAttention(parameters="separate").build(jax.random.key(0))
         >>> problem.landscape.particle.k.shape, len(problem.levels)
         ((1, 4), 5)
