@@ -72,7 +72,7 @@ def resumed_folder(command: Any, changes: str) -> Path:
 
     Args:
         command: whose `resume` is given.
-        changes: the options that may change, in words.
+        changes: which options may change, in words.
 
     Raises:
         InvalidInput: a configuration or another folder besides, or a folder without a run.
@@ -81,7 +81,7 @@ def resumed_folder(command: Any, changes: str) -> Path:
         if (value := getattr(command, name)) is not None:
             raise InvalidInput(
                 f"{name} is {value}, but --resume goes on with its folder and configuration; "
-                f"only {changes} can change."
+                f"{changes} can change."
             )
     if not (command.resume / "config.toml").exists():
         raise InvalidInput(f"resume is {command.resume}, which holds no run: no config.toml.")

@@ -21,9 +21,9 @@ from ..problems import (
     start_law,
     study_key,
 )
-from ..reports import Report, convergence_result
+from ..reports import Report, convergence_result, undone_if_refused
 from ..studies import convergence_study
-from ._common import Common
+from ._common import Common, Folder, resumed_folder
 from ._simulate import ConfigFile
 
 
@@ -53,6 +53,10 @@ class Converge(Common):
 
     config: ConfigFile = None
     """A configuration, such as the config.toml that any command wrote; every key is optional."""
+    resume: Folder = None
+    """Go on with the earlier study in this folder."""
+    trust: bool = False
+    """Run code of its own that the configuration of a resumed folder names."""
     seed: Seed = 0
     """Of every random draw."""
     problem: Any = field(
@@ -75,25 +79,28 @@ class Converge(Common):
                 "start is a construction or a file; N → ∞ needs i.i.d. draws: choose 'default', "
                 "'gaussian', 'sphere' or 'uniform'."
             )
-        out = self.folder()
+        out = self.folder() if self.resume is None else resumed_folder(self, "nothing")
         sizes = [options.smallest]
         while 2 * sizes[-1] <= options.largest:
             sizes.append(2 * sizes[-1])
         problem = build_problem(self.problem, self.seed)
         flow = build_flow(self.flow, problem)
-        report = Report(out, "N → ∞", self.command, self)
-        self.say(f"N = {sizes[0]} to {sizes[-1]}, {options.seeds} seeds")
-        found = convergence_study(
-            flow,
-            start_law(self.start, problem, self.seed),
-            key=study_key(self.seed),
-            horizon=options.horizon,
-            dt=options.dt,
-            sizes=sizes,
-            seeds=options.seeds,
-            transport=options.transport,
-            progress=self.talks,
-        )
+        with undone_if_refused(out):
+            report = Report(out, "N → ∞", self.command, self)
+            self.say(f"N = {sizes[0]} to {sizes[-1]}, {options.seeds} seeds")
+            found = convergence_study(
+                flow,
+                start_law(self.start, problem, self.seed),
+                key=study_key(self.seed),
+                horizon=options.horizon,
+                dt=options.dt,
+                sizes=sizes,
+                seeds=options.seeds,
+                transport=options.transport,
+                saved=out / "checkpoints",
+                resume=self.resume is not None,
+                progress=self.talks,
+            )
         report.add(convergence_result(found))
         report.finish()
         self.show(report)

@@ -87,7 +87,7 @@ class Simulate(Common):
         out = (
             self.folder()
             if self.resume is None
-            else resumed_folder(self, "--horizon and --devices")
+            else resumed_folder(self, "only --horizon and --devices")
         )
         require_own_folder(out, self.command)
         options = self.run

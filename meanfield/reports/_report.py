@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import shutil
 import time
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -105,10 +106,12 @@ def undone_if_refused(out: Path) -> Iterator[None]:
         with contextlib.suppress(OSError):
             if before is not None:
                 config.write_bytes(before)
-            elif out.exists():
+            else:
                 config.unlink(missing_ok=True)
-            for folder in made:
-                folder.rmdir()
+            if out in made and not any(path.is_file() for path in out.rglob("*")):
+                shutil.rmtree(out)
+                for folder in made[1:]:
+                    folder.rmdir()
         raise
 
 

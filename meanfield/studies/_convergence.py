@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -18,9 +19,10 @@ from particles.internal import coordinates
 from saddle_analysis.curves import PowerLaw
 
 from ..flows import AbstractFlow, FlowState
-from ..runs import Progress, StartWarning, at, map_batch, simulate
+from ..runs import Checkpoints, Progress, StartWarning, at, map_batch, simulate, whole
 from ._exponents import fit_exponent
 from ._measures import MEASURE, MEASURES, Counts, Measure
+from ._saved import SavedStudy
 
 if TYPE_CHECKING:
     import xarray
@@ -87,6 +89,8 @@ def convergence_study(
     blocks: int = 2,
     projections: int = 100,
     epsilon: float | None = None,
+    saved: str | os.PathLike | None = None,
+    resume: bool = False,
     progress: bool = False,
 ) -> Convergence:
     """Run the same flow with N particles and with many, and measure how the two come together.
@@ -115,11 +119,16 @@ def convergence_study(
         blocks: ensembles of each seed and size whose single losses are kept.
         projections: random lines of the sliced distance.
         epsilon: of the Sinkhorn divergence; by default the variance of the reference's particles.
+        saved: folder for what is found on the way: runs and errors at each recorded time.
+        resume: go on with what is in `saved`; the result is the same bit for bit.
         progress: show a bar.
 
     Raises:
         InvalidInput: a size that does not divide the reference, fewer than two seeds, a count out
-            of range, or a flow with random steps (block and reference would need the same noise).
+            of range, a flow with random steps (block and reference would need the same noise), or
+            `saved` holds another study.
+        FlowFailed: all seeds of one size fail.
+        RunInterrupted: Ctrl-C or SIGTERM; what is in `saved` is kept.
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -152,8 +161,27 @@ def convergence_study(
         if count < least:
             raise InvalidInput(f"{name} is {count}; it must be at least {least}.")
     transport = min(transport, reference // 2)  # the rest must hold an ensemble apart from these
-    whole = _drawn(draw, key, seeds, reference)
-    one = jax.tree.map(lambda leaf: leaf[0], whole)
+    parts = SavedStudy(
+        saved,
+        {
+            "sizes": sizes,
+            "seeds": seeds,
+            "reference": reference,
+            "times": times,
+            "horizon": horizon,
+            "dt": dt,
+            "transport": transport,
+            "distance_seeds": distance_seeds,
+            "exact_seeds": exact_seeds,
+            "blocks": blocks,
+            "projections": projections,
+            "epsilon": epsilon,
+            "key": np.asarray(jax.random.key_data(key)).tolist(),
+        },
+        resume,
+    )
+    drawn = _drawn(draw, key, seeds, reference)
+    one = jax.tree.map(lambda leaf: leaf[0], drawn)
     concerns = [str(concern) for concern in flow.landscape.concerns(one)]
     grid = np.linspace(0, horizon, times + 1)
     groups = [reference, *sizes]
@@ -161,15 +189,28 @@ def convergence_study(
     rows: list[list[dict[str, Any]]] = []
     with Progress("N → ∞", 0, work, progress) as bar, warnings.catch_warnings():
         warnings.simplefilter("ignore", StartWarning)  # its concerns are in the result
-        ensembles = {n: _blocks(whole, n) for n in groups}
+        ensembles = {n: _blocks(drawn, n) for n in groups}
         runs: dict[int, Ensemble | FlowState] = dict(ensembles)
         for index, time in enumerate(grid):
-            for place, size in enumerate(groups if index else ()):
-                runs[size] = state = _advanced(flow, runs[size], float(time), dt)
+            known = [parts.part(f"errors-{index}-{n}") for n in sizes]
+            left = groups if index and (None in known or index == times) else ()
+            lost = any(parts.damaged(f"errors-{index}-{n}") for n in sizes)
+            for place, size in enumerate(left):
+                if saved is None:
+                    runs[size] = state = _advanced(flow, runs[size], float(time), dt)
+                else:
+                    # Where errors are lost, the checkpoints may be of a later time.
+                    where = None if lost else parts.checkpoints(size)
+                    state = _advanced(flow, _blocks(drawn, size), float(time), dt, where)
                 ensembles[size] = state.ensemble
                 bar.update((index - 1) * len(groups) + place + 1, f"t = {time:.3g}, N = {size}")
-            whole = ensembles[reference]
-            rows.append([_compared(flow, whole, ensembles[n], blocks) for n in sizes])
+            row = []
+            for size, found in zip(sizes, known, strict=True):
+                if found is None:
+                    found = _compared(flow, ensembles[reference], ensembles[size], blocks)
+                    parts.keep(f"errors-{index}-{size}", found)
+                row.append(found)
+            rows.append(row)
         distances = {}
         if transport:
             # Not the keys that the references were drawn with.
@@ -183,6 +224,7 @@ def convergence_study(
                 projections=projections,
                 epsilon=epsilon,
                 bar=bar,
+                parts=parts,
             )
     data = _dataset(rows, grid, sizes, distances)
     data.attrs |= {"horizon": horizon, "dt": dt, "reference": reference, "transport": transport}
@@ -225,10 +267,25 @@ def _blocks(whole: Ensemble, size: int) -> Ensemble:
     return jax.tree.map(lambda leaf: leaf.reshape(-1, size, *leaf.shape[2:]), whole)
 
 
-def _advanced(flow: AbstractFlow, start: Ensemble | FlowState, time: float, dt: float) -> FlowState:
-    step = dt if isinstance(start, Ensemble) else None
-    run = simulate(flow, start, horizon=time, dt=step, record=at(time), batch=True)
-    return run.state
+def _advanced(
+    flow: AbstractFlow,
+    start: Ensemble | FlowState,
+    time: float,
+    dt: float,
+    checkpoints: Checkpoints | None = None,
+) -> FlowState:
+    """The ensembles at a time: from a state, or from a start by way of its checkpoints."""
+    run = simulate(
+        flow,
+        start,
+        horizon=time,
+        dt=dt if isinstance(start, Ensemble) else None,
+        record=at(time),
+        batch=True,
+        checkpoints=checkpoints,
+        resume=checkpoints is not None and checkpoints.latest() is not None,
+    )
+    return whole(run).state
 
 
 class _Summary(eqx.Module):
@@ -282,6 +339,7 @@ def _distances(
     projections: int,
     epsilon: float | None,
     bar: Progress,
+    parts: SavedStudy,
 ) -> dict[str, np.ndarray]:
     """At the horizon, the first block of some seeds against other particles of its reference.
 
@@ -293,6 +351,11 @@ def _distances(
     names = [measure.name for measure in MEASURES if measure.at_horizon]
     found = {name: np.full((seeds, len(blocks)), np.nan) for name in names}
     for place, (size, block) in enumerate(blocks.items()):
+        known = parts.part(f"distances-{size}")
+        if known is not None:
+            for name in names:
+                found[name][:, place] = known[name]
+            continue
         own = jax.tree.map(lambda x, n=size: x.reshape(seeds, -1, n, *x.shape[2:])[:, 0], block)
         for seed, key in enumerate(keys):
             bar.update(bar.end, f"distances, N = {size}, seed {seed}")
@@ -308,6 +371,7 @@ def _distances(
                 found["sinkhorn"][seed, place] = sinkhorn_divergence(mu, last, blur)
                 if most % size == 0 and seed < exact:
                     found["w2"][seed, place] = wasserstein(mu, last)
+        parts.keep(f"distances-{size}", {name: found[name][:, place] for name in names})
     return found
 
 

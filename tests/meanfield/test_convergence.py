@@ -6,15 +6,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import xarray
 from commands import meanfield
 from flow_cases import Springs
 from helpers import attention
 
 from landscapes import neuron_start
-from meanfield import GradientFlow, convergence_study
+from meanfield import GradientFlow, Outcome, convergence_study
 from meanfield.flows import Diffusion
 from meanfield.reports import convergence_result
+from meanfield.runs import RunInterrupted
 from meanfield.studies import MEASURE, MEASURES, fit_exponent
+from meanfield.studies._saved import SavedStudy
 from particles import Ensemble, InvalidInput, gaussian
 
 KEY = jax.random.key(2)
@@ -182,7 +185,18 @@ def test_two_seeds_give_what_is_defined_and_say_what_is_not(options) -> None:
 
 
 def test_the_command(tmp_path) -> None:
-    options = ["--smallest", 8, "--largest", 64, "--seeds", 4, "--samples", 32, "--horizon", 0.5]
+    options = [
+        "--smallest",
+        8,
+        "--largest",
+        64,
+        "--seeds",
+        4,
+        "--problem.samples",
+        32,
+        "--horizon",
+        0.5,
+    ]
     run = meanfield("converge", *options, "--transport", 32, "--out", tmp_path, "--json")
     assert run.code == 0, run.stderr
     result = json.loads(run.stdout)
@@ -193,3 +207,44 @@ def test_the_command(tmp_path) -> None:
     bad = meanfield("converge", "--smallest", 9, "--largest", 8, "--out", tmp_path)
     assert bad.code == 2
     assert "smallest is 9 and largest is 8" in bad.sentence
+
+
+def test_a_study_that_is_stopped_goes_on_bit_for_bit(tmp_path, monkeypatch) -> None:
+    """Stopped after each part but the last, also with a part that is damaged afterwards."""
+    options: dict = {"key": KEY, "horizon": 0.4, "dt": 0.1, "sizes": [2, 4], "seeds": 2, "times": 2}
+    options |= {"transport": 4, "exact_seeds": 1, "distance_seeds": 1}
+    flow = GradientFlow(Springs(), scheme="euler")
+    undisturbed = convergence_study(flow, draw, **options).data
+    keep, kept = SavedStudy.keep, []
+
+    def keep_and_stop(self, name, part) -> None:
+        keep(self, name, part)
+        kept.append(name)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(SavedStudy, "keep", keep_and_stop)
+    for _ in range(8):
+        with pytest.raises(KeyboardInterrupt):
+            convergence_study(flow, draw, saved=tmp_path, resume=bool(kept), **options)
+        if len(kept) == 5:
+            (tmp_path / "errors-1-2.npz").write_bytes(b"PK junk")
+    monkeypatch.undo()
+    assert kept[4:6] == ["errors-2-2", "errors-1-2"]
+    resumed = convergence_study(flow, draw, saved=tmp_path, resume=True, **options).data
+    xarray.testing.assert_identical(resumed, undisturbed)
+    with pytest.raises(InvalidInput, match="holds the parts of an earlier study; resume it"):
+        convergence_study(flow, draw, saved=tmp_path, **options)
+    with pytest.raises(InvalidInput, match=r"seeds is 3, but the study in .* was begun with 2"):
+        convergence_study(flow, draw, saved=tmp_path, resume=True, **options | {"seeds": 3})
+    other = GradientFlow(Springs(), scheme="heun")
+    with pytest.raises(InvalidInput, match="was made with another flow"):
+        convergence_study(other, draw, saved=tmp_path, resume=True, **options)
+
+
+def test_a_signal_ends_the_study_and_not_only_the_run_in_it(monkeypatch) -> None:
+    """Half a run would be taken for a whole one."""
+    monkeypatch.setattr("meanfield.runs._run.anywhere", lambda condition: True)
+    options: dict = {"key": KEY, "horizon": 0.4, "dt": 0.1, "sizes": [2, 4], "seeds": 2}
+    with pytest.raises(RunInterrupted, match="was interrupted") as stopped:
+        convergence_study(GradientFlow(Springs()), draw, **options)
+    assert stopped.value.run.outcome is Outcome.INTERRUPTED
