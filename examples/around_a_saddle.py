@@ -126,7 +126,7 @@ for kind, height in zip(paths.kind.values, paths.barrier.values, strict=True):
     print(f"barrier on the {kind} path: {height:.4f}")
 
 # %% [markdown]
-# ## Is it real?
+# ## Dependence on the samples
 #
 # A negative eigenvalue was sought on these 128 samples. Is it there on others? Resampled, freshly
 # drawn and quasi-Monte Carlo samples say how much of it is the sample's; so does the half of the

@@ -35,7 +35,7 @@ class Common:
     """No progress and no table."""
 
     @property
-    def talks(self) -> bool:
+    def shows_progress(self) -> bool:
         """Whether to show progress."""
         return not self.quiet
 
@@ -55,7 +55,7 @@ class Common:
 
     def say(self, line: str) -> None:
         """One line about what is going on, on standard error."""
-        if self.talks:
+        if self.shows_progress:
             print(line, file=sys.stderr, flush=True)
 
     def show(self, report: Report, **more: object) -> None:

@@ -99,7 +99,7 @@ class Converge(Common):
                 transport=options.transport,
                 saved=out / "checkpoints",
                 resume=self.resume is not None,
-                progress=self.talks,
+                progress=self.shows_progress,
             )
         report.add(convergence_result(found))
         report.finish()

@@ -222,7 +222,7 @@ def leave(demo: Demo, scene: Scene, detection: Detection) -> Run:
         record=_finely_then_coarsely(options.distance, detection.rate),
         statistics=[component("unstable_component", scene.saddle, detection.unstable)],
         stop=lambda latest: bool(latest["loss"] < near_minimum),
-        progress=demo.talks,
+        progress=demo.shows_progress,
         label="escape",
     )
 

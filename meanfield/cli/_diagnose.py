@@ -40,7 +40,7 @@ class Diagnose(FromSource):
             options=self.options,
             key=jax.random.key(self.seed),
             out=report,
-            progress=self.talks,
+            progress=self.shows_progress,
         )
         report.finish()
         self.show(report)

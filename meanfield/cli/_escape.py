@@ -72,7 +72,7 @@ class Escape(Common):
         pairs = unstable_eigenpairs(HessianOperator(problem.landscape, saddle))
         report = Report(out, "Escape from a saddle", self.command, self)
         self.say("2/3 growth along the unstable eigenvector")
-        report.add(growth_result(flow, saddle, pairs, progress=self.talks))
+        report.add(growth_result(flow, saddle, pairs, progress=self.shows_progress))
         self.say(f"3/3 the kinds of perturbation, {options.seeds} seeds each")
         report.add(
             escape_result(
@@ -84,7 +84,7 @@ class Escape(Common):
                 offset=options.offset,
                 seeds=options.seeds,
                 level=level,
-                progress=self.talks,
+                progress=self.shows_progress,
             )
         )
         report.finish()

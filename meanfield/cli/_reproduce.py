@@ -98,7 +98,7 @@ class Reproduce(Common):
             options=ReproduceOptions(names=(name,), **dataclasses.asdict(options)),
         )
         report = Report(folder, reproduction.title, self.command, config)
-        parts = reproduction.results(options, progress=self.talks)
+        parts = reproduction.results(options, progress=self.shows_progress)
         try:
             for number, title in enumerate(titles, 1):
                 self.say(f"{name} {number}/{len(titles)}: {title}")

@@ -116,7 +116,7 @@ class Simulate(Common):
                     snapshots=at(0.0, *options.snapshots, options.horizon),
                     checkpoints=checkpoints,
                     resume=self.resume is not None,
-                    progress=self.talks,
+                    progress=self.shows_progress,
                     label="simulate",
                 )
             except FlowFailed as error:

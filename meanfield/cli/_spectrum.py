@@ -39,7 +39,7 @@ class Spectrum(FromSource):
             predicted=problem.predicted,
             history=history,
             key=jax.random.key(self.seed),
-            progress=self.talks,
+            progress=self.shows_progress,
         )
         report.add(result)
         if self.options.probes:
@@ -52,7 +52,7 @@ class Spectrum(FromSource):
                     probes=self.options.probes,
                     key=jax.random.key(self.seed),
                     time_limit=self.options.time_limit,
-                    progress=self.talks,
+                    progress=self.shows_progress,
                 )
             )
         report.finish()

@@ -63,15 +63,3 @@ class Reproduction(Generic[Options]):
             progress: show bars.
         """
         return self.parts(options, progress)
-
-
-def require_at_least(options: Any, **smallest: int) -> None:
-    """Refuse options below their smallest value; for `__post_init__` of options.
-
-    Raises:
-        InvalidInput: names the option, its value, and the smallest one.
-    """
-    for name, least in smallest.items():
-        value = getattr(options, name)
-        if value < least:
-            raise InvalidInput(f"{name} is {value}; it must be at least {least}.")

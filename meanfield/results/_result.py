@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from particles import InvalidInput
+
 from ._claims import Claim, claims_table
 from ._references import references_in
 
@@ -87,7 +89,15 @@ class Result:
         self.body.append(Figure(name, caption, panels, width))
 
     def dataset(self, name: str, dataset: xarray.Dataset) -> None:
-        """Add the data behind figures and claims."""
+        """Add the data behind figures and claims.
+
+        Raises:
+            InvalidInput: there is data of that name already, which would be lost.
+        """
+        if name in self.data:
+            raise InvalidInput(
+                f"name is {name!r}, which this result holds already; choose another."
+            )
         self.data[name] = dataset
 
     def trajectory(self, dataset: xarray.Dataset) -> None:
@@ -95,11 +105,16 @@ class Result:
         self.dataset("trajectory", dataset)
 
     def extend(self, *others: Result) -> Result:
-        """Add all that other results hold; returns this one."""
+        """Add all that other results hold; returns this one.
+
+        Raises:
+            InvalidInput: two of them hold data of one name.
+        """
         for other in others:
             self.claims += other.claims
             self.body += other.body
-            self.data |= other.data
+            for name, dataset in other.data.items():
+                self.dataset(name, dataset)
             self.summary |= other.summary
         return self
 

@@ -4,8 +4,8 @@ import jax
 import pytest
 
 from landscapes.softmax_attention import (
-    feature_probabilities,
     SoftmaxAttentionLandscape,
+    feature_probabilities,
     softmax_head_start,
 )
 from meanfield import GradientFlow, simulate

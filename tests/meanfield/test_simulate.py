@@ -15,7 +15,7 @@ import xarray
 from commands import meanfield
 from helpers import samples
 
-from meanfield import load_config
+from meanfield.problems import load_config
 from particles import load_ensemble
 
 CONFIG = """
