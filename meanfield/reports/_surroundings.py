@@ -238,7 +238,7 @@ def _field(result: Result, point: _Point, reach: float) -> None:
         said = f"First variation after a step of {step:.2g} along eigenvector 1"
     directions = principal_directions(ensemble, unstable, name="eigenvector 1:")
     if len(directions) < 2:
-        directions |= principal_directions(ensemble, count=1)
+        directions |= _spread(point)
     field = first_variation_field(landscape, where, directions, points=point.options.points)
     result.dataset("field", field)
     result.figure(
@@ -249,6 +249,17 @@ def _field(result: Result, point: _Point, reach: float) -> None:
         lambda ax: plots.plot_field(ax, field, said),
         width=7.5,
     )
+
+
+def _spread(point: _Point) -> dict[str, PyTree]:
+    """The direction in which the particles differ most; a random one where all are equal."""
+    ensemble = point.ensemble
+    first = ensemble.first(1).particles
+    moved = jax.tree.map(lambda leaf, one: leaf - one, ensemble.particles, first)
+    if float(ensemble.norm(moved)) > 0:
+        return principal_directions(ensemble, count=1)
+    field = isotropic(point.key, point.landscape, ensemble, 1.0)
+    return principal_directions(ensemble, field, count=1, name="random")
 
 
 def _gap(result: Result, point: _Point) -> None:

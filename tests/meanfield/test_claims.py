@@ -60,6 +60,8 @@ def test_json_form() -> None:
     assert equal == {
         "statement": "rate",
         "source": "KS24; theory 2",
+        "relation": "=",
+        "detail": "",
         "predicted": 9.7,
         "measured": 9.71,
         "tolerance": pytest.approx(0.291),
@@ -68,6 +70,8 @@ def test_json_form() -> None:
     assert below == {
         "statement": "loss",
         "source": "theory 1",
+        "relation": "<",
+        "detail": "",
         "predicted": 0.1,
         "measured": "nan",
         "tolerance": None,

@@ -264,11 +264,12 @@ def test_a_wrapped_network_is_still_a_network(problem: Problem, saddle: Ensemble
 @pytest.mark.parametrize("name", ["points", "replicates", "count", "tolerance"])
 def test_options_out_of_range_are_refused(name: str) -> None:
     landscape, mu = helpers.regression(), helpers.cloud()
-    with pytest.raises(InvalidInput, match=f"{name} is 0; it must be"):
-        diagnose(landscape, mu, options=DiagnosisOptions(**{name: 0}))
+    bad = -1
+    with pytest.raises(InvalidInput, match=f"{name} is -1; it must be"):
+        diagnose(landscape, mu, options=DiagnosisOptions(**{name: bad}))
     if name in ("count", "tolerance"):
-        with pytest.raises(InvalidInput, match=f"{name} is 0; it must be"):
-            criticality_result(landscape, mu, CriticalityOptions(**{name: 0}))
+        with pytest.raises(InvalidInput, match=f"{name} is -1; it must be"):
+            criticality_result(landscape, mu, CriticalityOptions(**{name: bad}))
 
 
 def test_other_ensembles_and_folders_are_refused(tmp_path: Path) -> None:
