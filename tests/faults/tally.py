@@ -1,0 +1,79 @@
+"""What a campaign counts, and what its parts are given."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from .processes import Server
+
+Verdict = Literal["survived", "wrong", "lost"]
+
+
+@dataclass
+class Tally:
+    """One part's faults: how many were tried, and how they ended."""
+
+    part: str
+    tried: int = 0
+    ends: Counter[Verdict] = field(default_factory=Counter)
+    kinds: Counter[str] = field(default_factory=Counter)
+    failures: list[dict[str, str]] = field(default_factory=list)
+
+    def count(self, kind: str, verdict: Verdict, why: str = "", times: int = 1) -> None:
+        """`times` faults of a kind that ended alike."""
+        self.tried += times
+        self.ends[verdict] += times
+        self.kinds[kind] += times
+        if verdict != "survived":
+            self.failures.append({"kind": kind, "verdict": verdict, "why": why})
+            print(f"  {self.part}: {verdict.upper()}: {kind}: {why}", flush=True)
+
+    @property
+    def clean(self) -> bool:
+        """Whether nothing is wrong or lost."""
+        return self.tried > 0 and self.ends["survived"] == self.tried
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for the file of figures."""
+        ends = {name: self.ends[name] for name in ("survived", "wrong", "lost")}
+        return (
+            {"part": self.part, "tried": self.tried}
+            | ends
+            | {
+                "kinds": dict(sorted(self.kinds.items())),
+                "failures": self.failures,
+            }
+        )
+
+
+@dataclass
+class Context:
+    """What a part is given.
+
+    Args:
+        server: forks processes.
+        folder: of its own, for what it writes.
+        rng: every choice comes from it.
+        deadline: when to begin nothing new, on the monotonic clock.
+    """
+
+    server: Server
+    folder: Path
+    rng: np.random.Generator
+    deadline: float
+
+    @property
+    def time_left(self) -> bool:
+        """Whether to begin another one."""
+        return time.monotonic() < self.deadline
+
+    def choice(self, options: Any) -> Any:
+        """One of several, by chance."""
+        options = list(options)
+        return options[int(self.rng.integers(len(options)))]
