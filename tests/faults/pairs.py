@@ -26,15 +26,15 @@ def pairs(seed: str, count: str, variant: str, history: str) -> int:
         _never_donate()
     rng = np.random.default_rng(int(seed))
     stop = threading.Event()
-    load = [threading.Thread(target=_load, args=(stop, i), daemon=True) for i in range(2)]
+    load = [threading.Thread(target=_load, args=(stop, i), daemon=True) for i in range(1)]
     for thread in load:
         thread.start()
     mesh = particle_mesh(4)
     for number in range(int(count)):
         if history == "used":
-            for _ in range(int(rng.integers(1, 3))):
+            if rng.random() < 0.5:
                 _chore(rng, mesh)
-            if rng.random() < 0.3:
+            if rng.random() < 0.1:
                 jax.clear_caches()  # the first call again
         landscape, mu, chunk = _drawn(rng)
         flow = GradientFlow(landscape, scheme="adaptive", chunk=chunk)
@@ -59,7 +59,7 @@ def _drawn(rng: np.random.Generator) -> tuple[Any, Any, int]:
     from landscapes import MLPAttentionLandscape, neuron_start
 
     samples, particles, chunk = 20, 32, 3
-    if rng.random() < 0.2:
+    if rng.random() < 0.1:
         samples, particles, chunk = 21 + int(rng.integers(9)), 16, int(rng.integers(2, 6))
     x = jnp.asarray(rng.standard_normal((samples, 3)))
     f = jnp.asarray(rng.standard_normal((samples, 2)))
@@ -102,9 +102,9 @@ def _chore(rng: np.random.Generator, mesh: Any) -> None:
 def _load(stop: threading.Event, index: int) -> None:
     """The host and a single device at work."""
     rng = np.random.default_rng(index)
-    a = rng.standard_normal((200, 200))
-    while not stop.wait(0.002):
-        a = np.tanh(a @ a.T / 200)
+    a = rng.standard_normal((100, 100))
+    while not stop.wait(0.01):
+        a = np.tanh(a @ a.T / 100)
         np.asarray(jnp.asarray(a) + index).sum()
 
 

@@ -16,7 +16,7 @@ from .tally import Context, Tally
 
 VARIANTS = ["plain", "plain", "plain", "copied", "synchronous"]
 HISTORIES = ["fresh", "used"]
-PAIRS = {"fresh": 3, "used": 12}
+PAIRS = {"fresh": 3, "used": 30}
 
 
 def run(context: Context) -> Tally:
