@@ -9,7 +9,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from landscapes import MLPAttentionLandscape, neuron_start
@@ -27,6 +26,7 @@ from saddle_analysis import (
     unstable_eigenpairs,
 )
 from saddle_analysis.curves import fit_lojasiewicz
+from saddle_analysis.sensitivity import timescale_threshold
 
 from .. import plots
 from ..flows import GradientFlow
@@ -35,6 +35,7 @@ from ..reports import growth_result
 from ..results import Claim, Result
 from ..runs import Run, every, log_spaced, simulate, whole
 from ._base import Reproduction
+from ._ks24_first_order import EVEN_SPECTRUM, distance, first_order, rule
 from ._setting import Setting, realisable
 
 SOURCE = "KS24; theory 2"
@@ -72,7 +73,11 @@ def parts(options: KS24Options, progress: bool = False) -> Iterator[Result]:
     yield critical_points(setting, options.particles)
     yield escapes(setting, options.particles, progress=progress)
     yield random_starts(setting, options.particles, options.seeds, progress=progress)
-    yield timescales(setting, options.particles, progress=progress)
+    even = realisable(
+        options.seed, dim=5, samples=options.samples, teacher_neurons=12, spectrum=EVEN_SPECTRUM
+    )
+    ordered = first_order(even, options.particles, progress=progress)
+    yield timescales(setting, options.particles, progress=progress).extend(ordered)
 
 
 def critical_points(
@@ -240,7 +245,7 @@ def timescales(setting: Setting, particles: int, *, progress: bool = False) -> R
     reduced = _trained(landscape, start, None, progress)
     joint = {ratio: _trained(landscape, start, ratio, progress) for ratio in RATIOS}
     frozen = _trained(landscape, start, math.inf, progress)
-    gaps = {ratio: _apart(run.ensemble, reduced.ensemble) for ratio, run in joint.items()}
+    gaps = {ratio: distance(run.ensemble, reduced.ensemble) for ratio, run in joint.items()}
     ends = [float(run.trajectory["loss"][-1]) for run in (reduced, frozen)]
     result = Result(TITLES[3])
     result.claim(
@@ -295,20 +300,12 @@ def _trained(
     )
 
 
-def _apart(one: Ensemble, other: Ensemble) -> float:
-    """L²(μ) distance of two ensembles whose particles correspond."""
-    return float(one.norm(jax.tree.map(jnp.subtract, one.particles, other.particles)))
-
-
 def _relaxation(landscape: MLPAttentionLandscape, start: Ensemble, gaps: dict[float, float]) -> str:
-    """Distances from the reduced flow, and the slowest relaxation that explains them."""
-    cross, gram, _ = landscape.statistics(landscape.moments(start))
-    slowest = float(jnp.linalg.eigvalsh(cross.T @ cross)[0] * jnp.linalg.eigvalsh(gram)[0])
+    """Distances from the reduced flow, and the rule for where they become linear in ε."""
     distances = ", ".join(f"{gap:.3g} at ε = {ratio:g}" for ratio, gap in gaps.items())
     return (
-        f"L²(μ) distance of the joint flow's end from the reduced flow's: {distances}. The slowest "
-        f"mode of W relaxes at {slowest:.2g}/ε at the start (Σ°μ is nearly singular there), so the "
-        f"limit sets in once ε is well below {slowest:.2g}."
+        f"L²(μ) distance of the joint flow's end from the reduced flow's: {distances}. Rule at the "
+        f"start, where Σ°μ is nearly singular: {rule(timescale_threshold(landscape, start))}."
     )
 
 

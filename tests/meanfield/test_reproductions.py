@@ -71,6 +71,13 @@ def test_timescales(setting: Setting, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_first_order_in_the_ratio(tmp_path: Path) -> None:
+    even = realisable(0, dim=5, samples=96, teacher_neurons=12, spectrum=ks24.EVEN_SPECTRUM)
+    found = written(ks24.first_order(even, PARTICLES), tmp_path)
+    assert len(found.claims) == 2
+
+
+@pytest.mark.slow
 def test_escape_from_one_saddle(setting: Setting, tmp_path: Path) -> None:
     """The order of perturbations, the linear theory, and the flow that perturbs itself."""
     saddle = setting.saddle((2,), PARTICLES)

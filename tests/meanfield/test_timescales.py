@@ -12,6 +12,9 @@ from helpers import attention_matrix, cloud, dense_loss
 from landscapes import neuron_start
 from meanfield import GradientFlow
 from meanfield.flows import scheme_from
+from meanfield.reproductions import realisable
+from saddle_analysis import displaced, isotropic
+from saddle_analysis.sensitivity import timescale_threshold
 
 
 @pytest.mark.parametrize("ratio", [0.1, 1.0, 5.0])
@@ -51,6 +54,58 @@ def test_distance_to_the_limit_is_linear_in_the_ratio() -> None:
     assert distances[-1] < 5e-3 * np.abs(limit).max()
     # First order in ε once ε is well below the other time scales.
     assert distances[2] / distances[3] == pytest.approx(10, rel=0.05)
+
+
+SHARES = np.array([0.01, 0.1, 1.0, 2.0, 20.0])  # of the threshold
+
+
+def slopes(ratios: np.ndarray, distances: list[float]) -> np.ndarray:
+    return np.diff(np.log(distances)) / np.diff(np.log(ratios))
+
+
+def separates(found: np.ndarray) -> bool:
+    """First order over both decades below the threshold, and not over the one from twice it on."""
+    return bool(np.all(np.abs(found[:2] - 1) < 0.05) and found[3] < 0.9)
+
+
+def test_threshold_separates_the_orders_of_a_linear_flow() -> None:
+    landscape, start = LaggedSprings(), points()
+    mean = start.particles.mean(axis=0)
+    threshold = timescale_threshold(landscape, start)
+    ratios, time = SHARES * threshold.ratio, 1 / threshold.reduced_rate
+    limit = np.exp(-landscape.spring * time) * start.particles
+    ends = [lagged_solution(landscape, start.particles, mean, r, time)[0] for r in ratios]
+    assert separates(slopes(ratios, [float(np.linalg.norm(end - limit)) for end in ends]))
+
+
+# Few neurons near the minimum, not a draw; the warning about draws does not apply.
+# Spectra of the targets and displacements; the slowest rates of W differ by a factor of 100.
+@pytest.mark.filterwarnings("ignore::landscapes.StartWarning")
+@pytest.mark.parametrize(
+    ("spectrum", "norm", "slowest"),
+    [((2.0, 1.5), 0.1, 2.64), ((1.0, 0.5), 0.1, 0.115), ((1.0, 0.3), 0.1, 0.0268)],
+)
+def test_threshold_separates_the_orders(
+    spectrum: tuple[float, ...], norm: float, slowest: float
+) -> None:
+    setting = realisable(0, dim=3, samples=48, teacher_neurons=6, spectrum=spectrum)
+    landscape, minimum = setting.landscape, setting.saddle((), 6)
+    start = displaced(minimum, isotropic(jax.random.key(3), landscape, minimum, norm))
+    threshold = timescale_threshold(landscape, start)
+    assert threshold.fast_rate == pytest.approx(slowest, rel=0.02)
+    scheme = scheme_from("adaptive", rtol=1e-9, atol=1e-11)
+
+    def found(shares: np.ndarray, horizon: float) -> np.ndarray:
+        def final(ratio: float | None) -> np.ndarray:
+            flow = GradientFlow(landscape, scheme=scheme, ratio=ratio)
+            return flat(end(flow, start, horizon, 1e-3 * horizon).ensemble)
+
+        ratios, limit = shares * threshold.ratio, final(None)
+        return slopes(ratios, [float(np.linalg.norm(final(r) - limit)) for r in ratios])
+
+    assert separates(found(SHARES, 1 / threshold.reduced_rate))
+    # Later the layer of the start counts for less.
+    assert found(SHARES[1:3], 5 / threshold.reduced_rate) == pytest.approx(1, abs=0.05)
 
 
 def test_infinite_ratio_freezes_the_fast_variables() -> None:

@@ -27,6 +27,7 @@ from saddle_analysis.sensitivity import (
     parameter_sensitivity,
     sample_sensitivity,
     timescale_sensitivity,
+    timescale_threshold,
 )
 
 KEY = jax.random.key(0)
@@ -100,6 +101,43 @@ def test_the_joint_flow_grows_at_the_rates_of_its_dense_jacobian() -> None:
     assert float(seen.frozen) == pytest.approx(frozen[0], rel=1e-6)
     tight = timescale_sensitivity(landscape, mu, every_direction(mu), [1e-11])
     assert float(tight.curvature[0]) == pytest.approx(reduced[0], rel=1e-3)
+
+
+def test_threshold_equals_its_dense_formula() -> None:
+    """u = JᵀJv, and the second order of the slow manifold from its two terms, with J whole."""
+    landscape, mu = helpers.attention(ridge=0.1, context_length=5), helpers.cloud(weighted=True)
+    flat, unravel = ravel_pytree(mu.particles)
+    moments = lambda p: landscape.moments(Ensemble(unravel(p), mu.weights))  # noqa: E731
+    equilibrium = lambda p: landscape.solve_fast(moments(p))  # noqa: E731
+    velocity = lambda p: ravel_pytree(  # noqa: E731
+        landscape.velocity(Ensemble(unravel(p), mu.weights))
+    )[0]
+    size = equilibrium(flat).size
+
+    def inner(p: jax.Array) -> jax.Array:
+        hessian = jax.hessian(lambda w: landscape.risk(moments(p), w))(equilibrium(p))
+        return hessian.reshape(size, size)
+
+    def jacobian(p: jax.Array) -> jax.Array:
+        return jax.jacrev(equilibrium)(p).reshape(size, -1)
+
+    weights = ravel_pytree(
+        jax.tree.map(
+            lambda leaf: jnp.broadcast_to(mu.probabilities[:, None], leaf.shape), mu.particles
+        )
+    )[0]
+    j, v = jax.jit(jacobian)(flat), velocity(flat)
+    lag = lambda p: jnp.linalg.solve(inner(p), jacobian(p) @ velocity(p))  # noqa: E731
+    lag_moves = jax.jit(lambda p: jax.jacfwd(lag)(p) @ velocity(p))
+    adjoint = lambda e: (j.T @ e) / weights  # noqa: E731
+    norm = lambda field: float(jnp.sqrt(jnp.sum(weights * field**2)))  # noqa: E731
+    first = adjoint(j @ v)
+    second = norm(adjoint(lag_moves(flat))) + norm(adjoint(j @ first))
+    slowest = float(jnp.linalg.eigvalsh(jax.jit(inner)(flat))[0])
+    found = timescale_threshold(landscape, mu, tolerance=0.1)
+    assert found.fast_rate == pytest.approx(slowest, rel=1e-6)
+    assert found.reduced_rate == pytest.approx(slowest * second / norm(first), rel=1e-6)
+    assert found.ratio == pytest.approx(0.05 * norm(first) / second, rel=1e-6)
 
 
 def linear_targets(x: jax.Array) -> jax.Array:
@@ -189,6 +227,13 @@ def test_bad_input_is_refused(drawn: RegressionLandscape) -> None:
         timescale_sensitivity(drawn, mu, fields(1), [1.0])
     with pytest.raises(InvalidInput, match="ratios is"):
         timescale_sensitivity(helpers.attention(), mu, fields(1), [0.0])
+    with pytest.raises(InvalidInput, match="no fast variables"):
+        timescale_threshold(drawn, mu)
+    with pytest.raises(InvalidInput, match="tolerance is 0"):
+        timescale_threshold(helpers.attention(), mu, tolerance=0)
+    unread = eqx.tree_at(lambda e: e.particles.a, mu, jnp.ones_like(mu.particles.a))
+    with pytest.raises(InvalidInput, match="no ratio is small enough"):
+        timescale_threshold(helpers.attention(ridge=0.1), unread)
     with pytest.raises(InvalidInput, match="powers of two"):
         fresh_samples(drawn, linear_targets, method="quasi")(KEY, 10)
     with pytest.raises(InvalidInput, match="distribution is"):
