@@ -179,7 +179,7 @@ def load_data(path: str | os.PathLike) -> tuple[Array, Array]:
 
 def _require_targets(path: str | os.PathLike, f: np.ndarray) -> None:
     """Columns that carry nothing make a landscape that is flat in them."""
-    if f.ndim != 2 or f.shape[0] < 2:
+    if f.ndim != 2 or f.shape[0] < 2 or not np.all(np.isfinite(f)):
         return
     zero = np.flatnonzero(~np.any(f, axis=0))
     if zero.size == f.shape[1]:

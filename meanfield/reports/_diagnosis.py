@@ -67,8 +67,8 @@ def diagnose(
         >>> landscape = RegressionLandscape(jnp.eye(2), jnp.ones((2, 1)), "tanh")
         >>> mu = Ensemble(Neuron(a=jnp.zeros((3, 1)), w=jnp.zeros((3, 2))))
         >>> result = diagnose(landscape, mu, options=DiagnosisOptions(points=5, replicates=2))
-        >>> result.summary["kind"], result.holds
-        ('strict saddle', True)
+        >>> result.summary["kind"], [figure.name for figure in result.figures][:2]
+        ('strict saddle', ['spectrum', 'slices'])
     """
     options = DiagnosisOptions() if options is None else options
     require_ranges(options)
