@@ -13,7 +13,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 unexport VIRTUAL_ENV PYTHONHOME
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types imports format bench lock wheel hooks clean
+.PHONY: help demo test lint types imports format bench faults lock wheel hooks clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
@@ -40,6 +40,9 @@ format: .venv/installed ## rewrite the code in the house style
 
 bench: .venv/installed ## time the hot paths (tests/benchmarks)
 	$(BIN)/python -m pytest tests/benchmarks -o python_files='bench_*.py' --benchmark-only $(ARGS)
+
+faults: .venv/installed ## an hour of kills, full disks, bad input and damage (tests/faults)
+	PYTHONPATH=tests $(BIN)/python -m faults.campaign $(ARGS)
 
 lock: .venv/installed ## refresh requirements.lock with the newest versions pyproject.toml allows
 	$(BIN)/uv pip compile --quiet --upgrade --universal --fork-strategy fewest \

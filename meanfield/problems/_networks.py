@@ -172,9 +172,26 @@ def load_data(path: str | os.PathLike) -> tuple[Array, Array]:
     for name, array in arrays.items():
         if array.dtype.kind not in "fiub":
             raise InvalidInput(f"data {path}: {name} has dtype {array.dtype}; give real numbers.")
+    _require_samples(path, arrays["x"], arrays["f"])
     _require_targets(path, arrays["f"])
     dtype = jnp.result_type(float)
     return jnp.asarray(arrays["x"], dtype), jnp.asarray(arrays["f"], dtype)
+
+
+def _require_samples(path: str | os.PathLike, x: np.ndarray, f: np.ndarray) -> None:
+    """Shapes that fit, and numbers: said by the name of the file."""
+    if x.ndim != 2 or f.ndim != 2 or not x.size * f.size or len(x) != len(f):
+        raise InvalidInput(
+            f"data {path}: x has shape {x.shape} and f has shape {f.shape}; they must be samples × "
+            "inputs and samples × features, with the same number of samples."
+        )
+    for name, array in {"x": x, "f": f}.items():
+        bad = np.argwhere(~np.isfinite(array))
+        if bad.size:
+            place = bad[0].tolist()
+            raise InvalidInput(
+                f"data {path}: {name}{place} is {array[tuple(place)]}; all entries must be finite."
+            )
 
 
 def _require_targets(path: str | os.PathLike, f: np.ndarray) -> None:

@@ -54,10 +54,7 @@ class SavedStudy:
 
     def checkpoints(self, size: int) -> Checkpoints | None:
         """Those of the runs of one size."""
-        if self.folder is None:
-            return None
-        self._begin(self.folder)
-        return Checkpoints(self.folder / f"runs-{size}", STEPS)
+        return None if self.folder is None else Checkpoints(self.folder / f"runs-{size}", STEPS)
 
     def part(self, name: str) -> dict[str, np.ndarray] | None:
         """A finished part; `None` where it is missing or damaged, and has to be found again."""

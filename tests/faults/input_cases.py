@@ -177,13 +177,12 @@ COMMANDS = [
         ("--saddle nowhere.npz", "nowhere.npz"),
         ("--saddle junk.npz", "junk.npz"),
         ("--saddle junk.npz --missing 0", "missing", "saddle"),
-        ("--problem softmax-attention", "softmax-attention"),
     ),
     *_cases(
         SAD,
         ("--probes -1", "probes is -1"),
         ("--count 0", "count is 0"),
-        ("--threshold -1", "threshold is -1"),
+        ("--tolerance -1", "tolerance is -1"),
         ("--time-limit -1", "time_limit is -1"),
     ),
     *_cases(
@@ -209,6 +208,7 @@ COMMANDS = [
         ("reproduce ks24 --samples 0", "samples is 0"),
         ("reproduce ks24 --seed -1", "seed is -1"),
         ("fly", "'fly' is no command"),
+        ("escape --problem softmax-attention --quiet", "softmax-attention", "saddle"),
     ),
 ]
 
@@ -232,7 +232,6 @@ FILES = [
         ("cube", "x"),
         ("no_f", "['x']"),
         ("truncated",),
-        ("half", "float16"),
     )
 ] + [
     Case(f"simulate {name}.toml --quiet", tuple(needles))

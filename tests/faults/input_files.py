@@ -35,7 +35,6 @@ def write_files(folder: Path) -> None:
         "lengths": {"x": x, "f": f[:9]},
         "cube": {"x": x[:, :, None], "f": f},
         "no_f": {"x": x},
-        "half": {"x": x.astype(np.float16), "f": f},
     }
     for name, named in arrays.items():
         np.savez(folder / f"{name}.npz", **named)

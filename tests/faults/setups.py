@@ -56,7 +56,8 @@ def _converge(kind: str) -> Setup:
 SETUPS = [
     Setup(
         "attention-adaptive",
-        f'particles = 12\n[problem]\nkind = "attention"\nridge = 0.02\nactivation = "erf"\n{NETWORK}'
+        f'particles = 12\n[problem]\nkind = "attention"\nridge = 0.02\n{NETWORK}'
+        'activation = "erf"\n'
         "[flow]\nchunk = 5\nrtol = 1e-8\n"
         "[run]\nhorizon = 6.0\ndt = 0.01\nevery = 0.25\ncheckpoint_steps = 3\n",
     ),

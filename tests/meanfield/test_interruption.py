@@ -28,7 +28,7 @@ say = lambda seen: print("recorded", flush=True)
 run = simulate(
     GradientFlow(landscape), mu, horizon=1e6, dt=1e-3, record=every(10.0), stop=say
 )
-print(run.outcome.name, run.trajectory.sizes["time"], float(run.state.time))
+print(run.outcome.name, run.trajectory.sizes["time"], float(run.state.time), run.signal)
 """
 
 
@@ -51,6 +51,7 @@ def test_control_c_keeps_the_trajectory_and_resumes(tmp_path: Path) -> None:
     run = simulate(flow, start, stop=press, checkpoints=Checkpoints(tmp_path), **options)
     assert run.outcome is Outcome.INTERRUPTED
     assert "was interrupted" in run.message
+    assert run.signal == signal.SIGINT
     assert 0.38 < float(run.state.time) < 1.0
     seen = run.trajectory
     assert seen.sizes["time"] >= 40
@@ -58,6 +59,7 @@ def test_control_c_keeps_the_trajectory_and_resumes(tmp_path: Path) -> None:
 
     rest = simulate(flow, start, checkpoints=Checkpoints(tmp_path), resume=True, **options)
     assert rest.outcome is Outcome.HORIZON
+    assert rest.signal == 0
     assert_same_bits(rest.state, whole.state)
     np.testing.assert_array_equal(rest.trajectory.time, whole.trajectory.time)
     np.testing.assert_array_equal(rest.trajectory.loss, whole.trajectory.loss)
@@ -85,7 +87,8 @@ def test_sigterm_from_outside() -> None:
         assert process.stdout.readline() == "recorded\n"
     process.send_signal(signal.SIGTERM)
     printed, _ = process.communicate(timeout=60)
-    outcome, rows, reached = printed.splitlines()[-1].split()
+    outcome, rows, reached, number = printed.splitlines()[-1].split()
+    assert int(number) == signal.SIGTERM
     assert (process.returncode, outcome) == (0, "INTERRUPTED")
     assert int(rows) >= 3
     assert 20 <= float(reached) < 1e6

@@ -11,7 +11,7 @@ from matplotlib.image import imread
 
 from meanfield import Claim, Config, Result
 from meanfield.problems import load_config
-from meanfield.reports import Report
+from meanfield.reports import Report, undone_if_refused
 from meanfield.results import Figure, claims_table
 from particles import InvalidInput
 
@@ -138,3 +138,24 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
     for out in (tmp_path / "file", tmp_path / "file" / "below"):
         with pytest.raises(InvalidInput, match=r"out is .*file.*, which cannot be written \("):
             Report(out, "A title", "simulate", Config())
+
+
+def refuse(folder: Path, file: str) -> None:
+    with undone_if_refused(folder):
+        (folder / "checkpoints").mkdir(parents=True)
+        (folder / file).write_text("new")
+        raise InvalidInput("no")
+
+
+def test_what_is_refused_leaves_no_folder_and_no_other_configuration(tmp_path: Path) -> None:
+    new, old = tmp_path / "a" / "b", tmp_path / "old"
+    old.mkdir()
+    (old / "config.toml").write_text("old")
+    for folder in (new, old):
+        with pytest.raises(InvalidInput):
+            refuse(folder, "config.toml")
+    assert not (tmp_path / "a").exists()
+    assert (old / "config.toml").read_text() == "old"
+    with pytest.raises(InvalidInput):
+        refuse(new, "checkpoints/found")
+    assert (new / "checkpoints" / "found").exists()  # what a run has found stays

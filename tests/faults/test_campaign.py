@@ -1,0 +1,51 @@
+"""A sample of the campaign of faults, with fixed choices: nothing wrong, nothing lost."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from faults.campaign import PARTS, campaign, figures, table
+from faults.input_cases import COMMANDS, FILES, OPTIONS
+from faults.processes import environment
+from faults.python_cases import PYTHON
+from faults.tally import Tally
+
+#: Minutes for each part; twins wait for a partner to be given up, the rest is as long as it is.
+SAMPLE = {"kills": 0.5, "disks": 0.3, "inputs": 0.3, "damage": 0.3, "twins": 0.1, "stress": 0.2}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("part", list(PARTS))
+def test_a_sample(part: str, tmp_path: Path) -> None:
+    [tally] = campaign(SAMPLE[part], 1, [part], tmp_path)
+    assert tally.clean, tally.failures
+    assert part in table([tally])
+
+
+def test_there_are_enough_malformed_inputs() -> None:
+    cases = [*OPTIONS, *COMMANDS, *FILES, *PYTHON]
+    assert len(cases) >= 150
+    assert len({case.words for case in cases}) == len(cases)
+    assert all(case.needles for case in cases)
+    commands = {case.words.split()[0] for case in cases}
+    assert commands >= {"simulate", "converge", "escape", "spectrum", "diagnose", "demo", "cite"}
+
+
+def test_what_is_wrong_or_lost_is_counted_and_shown(capsys) -> None:
+    tally = Tally("kills")
+    assert not tally.clean  # nothing was tried
+    tally.count("one", "survived", times=3)
+    assert tally.clean
+    tally.count("two", "lost", "it is gone")
+    assert not tally.clean
+    assert "LOST: two: it is gone" in capsys.readouterr().out
+    [found] = figures([tally], 1.0, 0)["parts"]
+    assert (found["tried"], found["survived"], found["lost"]) == (4, 3, 1)
+    assert table([tally]).splitlines()[1].split() == ["kills", "4", "3", "0", "1"]
+
+
+def test_the_program_explains_itself() -> None:
+    words = [sys.executable, "-m", "faults.campaign", "--help"]
+    shown = subprocess.run(words, env=environment(), capture_output=True, text=True, check=True)
+    assert "--minutes" in shown.stdout
