@@ -110,7 +110,7 @@ run = simulate(
     dt=1e-3 / rate,
     snapshots=at(*(np.array([0, 1, 2, 3, 4, 6, 10, 30]) / rate)),
 )
-times, ensembles = snapshots(run.trajectory, landscape.particle)
+times, ensembles = snapshots(run)
 plane = principal_plane(ensembles)
 margin = 0.2 * np.ptp(plane.path, axis=0)
 low, high = plane.path.min(axis=0) - margin, plane.path.max(axis=0) + margin

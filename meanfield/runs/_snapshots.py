@@ -12,19 +12,23 @@ from jaxtyping import PyTree
 from particles import Ensemble, InvalidInput
 from particles.internal import leaf_names
 
+from ._run import Run
+
 if TYPE_CHECKING:
     import xarray
 
 
-def snapshots(trajectory: xarray.Dataset, like: PyTree) -> tuple[np.ndarray, list[Ensemble]]:
-    """Times and ensembles of a trajectory's snapshots.
+def snapshots(
+    run: Run | xarray.Dataset, like: PyTree | None = None
+) -> tuple[np.ndarray, list[Ensemble]]:
+    """Times and ensembles of the snapshots that a run kept.
 
     Args:
-        trajectory: of one run with `snapshots`, such as a saved `trajectory.nc`.
-        like: one particle, `landscape.particle`.
+        run: one with `snapshots`, or its trajectory, such as a saved `trajectory.nc`.
+        like: one particle, `landscape.particle`; a run knows it.
 
     Raises:
-        InvalidInput: no snapshots, or particles of another landscape.
+        InvalidInput: no snapshots, particles of another landscape, or a trajectory without `like`.
 
     Example:
         >>> import jax.numpy as jnp
@@ -35,10 +39,15 @@ def snapshots(trajectory: xarray.Dataset, like: PyTree) -> tuple[np.ndarray, lis
         >>> run = simulate(
         ...     GradientFlow(landscape), mu, horizon=1.0, dt=0.5, snapshots=at(0.0, 0.5, 1.0)
         ... )
-        >>> times, ensembles = snapshots(run.trajectory, landscape.particle)
+        >>> times, ensembles = snapshots(run)
         >>> times.tolist(), ensembles[0].size
         ([0.0, 0.5, 1.0], 2)
     """
+    trajectory = run.trajectory if isinstance(run, Run) else run
+    if like is None:
+        if not isinstance(run, Run):
+            raise InvalidInput("like is missing; a trajectory needs one particle to go by.")
+        like = jax.tree.map(lambda leaf: leaf[0], run.ensemble.particles)
     if "snapshot_time" not in trajectory.dims:
         raise InvalidInput(
             "trajectory has no snapshots; run with record.snapshots (or simulate(snapshots=…))."

@@ -460,13 +460,17 @@ def test_snapshots_come_back_as_ensembles() -> None:
     landscape, mu = helpers.regression(), helpers.cloud(weighted=True)
     flow = GradientFlow(landscape, birth_death=1.0)
     run = simulate(flow, mu, horizon=0.2, dt=0.1, snapshots=at(0.0, 0.2))
-    times, ensembles = snapshots(run.trajectory, landscape.particle)
+    times, ensembles = snapshots(run)
     np.testing.assert_allclose(times, [0.0, 0.2])
     helpers.close(ensembles[0].particles, mu.particles)
     helpers.close(ensembles[-1].particles, run.ensemble.particles)
     helpers.close(ensembles[-1].probabilities, run.ensemble.probabilities)
     with pytest.raises(InvalidInput, match="has no snapshots"):
         snapshots(run.trajectory.drop_dims("snapshot_time"), landscape.particle)
+    with pytest.raises(InvalidInput, match="like is missing"):
+        snapshots(run.trajectory)
+    again = snapshots(run.trajectory, landscape.particle)[1]
+    np.testing.assert_array_equal(again[-1].particles.a, ensembles[-1].particles.a)
     with pytest.raises(InvalidInput, match="the landscape needs"):
         snapshots(run.trajectory, landscape.particle._replace(a=jnp.zeros(1)))
 
