@@ -24,7 +24,7 @@ from .processes import Server
 from .tally import Context, Tally
 
 #: Parts with their share of the time.
-PARTS = {"kills": 10, "disks": 3, "inputs": 3, "damage": 2, "twins": 2, "stress": 4}
+PARTS = {"kills": 20, "disks": 3, "inputs": 3, "damage": 2, "twins": 2, "stress": 4}
 LAST = Path(__file__).with_name("last.json")
 
 

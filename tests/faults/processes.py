@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ class Server:
     """Forks processes that have all imports behind them."""
 
     def __init__(self) -> None:
+        self._lock = threading.Lock()
         self._process = subprocess.Popen(
             [sys.executable, "-m", "faults._server"],
             env=environment(),
@@ -34,9 +36,10 @@ class Server:
     def ask(self, order: Mapping[str, Any]) -> Any:
         """One order, one reply."""
         assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps(order) + "\n")
-        self._process.stdin.flush()
-        return self._reply()
+        with self._lock:
+            self._process.stdin.write(json.dumps(order) + "\n")
+            self._process.stdin.flush()
+            return self._reply()
 
     def _reply(self) -> Any:
         assert self._process.stdout is not None

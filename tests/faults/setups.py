@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -105,6 +106,7 @@ class Undisturbed:
     def __init__(self, server: Server, folder: Path):
         self.server, self.folder = server, folder
         self._seconds: dict[str, float] = {}
+        self._lock = threading.Lock()
 
     def of(self, setup: Setup) -> tuple[Path, float]:
         """The folder of an undisturbed run, and how long it took.
@@ -113,14 +115,15 @@ class Undisturbed:
             RuntimeError: even that one failed.
         """
         out = self.folder / setup.name
-        if setup.name not in self._seconds:
-            began = time.monotonic()
-            words = setup.words(self.folder, out)
-            child = forked(self.server, self.folder, words, devices=setup.devices)
-            if child.wait() != 0:
-                raise RuntimeError(f"{setup.name} fails undisturbed: {child.errors}")
-            self._seconds[setup.name] = time.monotonic() - began
-        return out, self._seconds[setup.name]
+        with self._lock:
+            if setup.name not in self._seconds:
+                began = time.monotonic()
+                words = setup.words(self.folder, out)
+                child = forked(self.server, self.folder, words, devices=setup.devices)
+                if child.wait() != 0:
+                    raise RuntimeError(f"{setup.name} fails undisturbed: {child.errors}")
+                self._seconds[setup.name] = time.monotonic() - began
+            return out, self._seconds[setup.name]
 
 
 def differences(one: Path, two: Path) -> list[str]:
