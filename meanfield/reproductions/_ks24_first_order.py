@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from landscapes import StartWarning
 from particles import Ensemble
 from saddle_analysis import displaced, isotropic
 from saddle_analysis.sensitivity import TimescaleThreshold, timescale_threshold
@@ -79,13 +82,16 @@ def _end(
 ) -> Ensemble:
     """Where the flow ends that starts at the equilibrium of W; `None` for the reduced flow."""
     scheme = scheme_from("adaptive", rtol=1e-9, atol=1e-11)
-    run = simulate(
-        GradientFlow(setting.landscape, scheme=scheme, ratio=ratio),
-        start,
-        horizon=horizon,
-        dt=1e-3 * horizon,
-        record=at(),
-        progress=progress,
-        label="limit" if ratio is None else f"ratio {ratio:.2g}",
-    )
+    with warnings.catch_warnings():
+        # It warns of draws; this start is a construction beside the minimum.
+        warnings.simplefilter("ignore", StartWarning)
+        run = simulate(
+            GradientFlow(setting.landscape, scheme=scheme, ratio=ratio),
+            start,
+            horizon=horizon,
+            dt=1e-3 * horizon,
+            record=at(),
+            progress=progress,
+            label="limit" if ratio is None else f"ratio {ratio:.2g}",
+        )
     return whole(run).ensemble
