@@ -315,7 +315,7 @@ def test_the_example_runs(tmp_path: Path) -> None:
         env=os.environ | {"JAX_PLATFORMS": "cpu", "MPLBACKEND": "Agg"},
     )
     assert "L = 0.250000" in ran.stdout
-    assert "missing 2" in ran.stdout
+    assert "missing {2}" in ran.stdout
     assert not ran.stderr
     assert {path.name for path in tmp_path.glob("*.png")} == {
         "saddle.png",
