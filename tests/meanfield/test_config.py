@@ -105,7 +105,7 @@ def test_what_other_commands_wrote_for_themselves_is_passed_over(tmp_path: Path)
         ("[start]\nkind = 'file'\nfile = 3", "start.file is 3; it must be text."),
         ("[start]\nmissing = [2]", "the unknown key start.missing; allowed there: []"),
         ("[start]\nkind = 'saddle'\nmissing = 2", "start.missing is 2; it must be a list"),
-        ("[start]\nkind = 'saddle'\nmissing = [0.5]", "start.missing is 0.5; it must be a whole number"),
+        ("[start]\nkind = 'saddle'\nmissing = [0.5]", "start.missing is 0.5; it must be a whole"),
         ("[problem]\nspectrum = [1, 'a']", "problem.spectrum is 'a'; it must be a number"),
         ("[problem]\nkind = 'regression'\nridge = 1.0", "the unknown key problem.ridge"),
         ("[problem]\nkind = 3", "problem.kind is 3; it must be text."),
