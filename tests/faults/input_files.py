@@ -18,7 +18,7 @@ CONFIGS = {
 
 
 def write_files(folder: Path) -> None:
-    """All of them, and folders that are empty or broken."""
+    """All of them but the broken run, and a folder that is empty."""
     rng = np.random.default_rng(0)
     x, f = rng.standard_normal((16, 2)), rng.standard_normal((16, 2))
     arrays: dict[str, dict[str, Any]] = {
@@ -47,10 +47,9 @@ def write_files(folder: Path) -> None:
     (folder / "binary.toml").write_bytes(b"\xff\xfe\x00")
     (folder / "empty").mkdir()
     (folder / "spoiled").write_text("a file, no folder")
-    _broken_run(folder / "broken")
 
 
-def _broken_run(folder: Path) -> None:
+def write_broken_run(folder: Path) -> None:
     """A run whose trajectory is cut off."""
     from .processes import command
 

@@ -80,11 +80,12 @@ def work(*numbers: str) -> int:
     """The cases of these numbers; prints for each what is wrong, or nothing."""
     import jax
 
-    from .input_files import write_files
+    from .input_files import write_broken_run, write_files
 
     jax.config.update("jax_enable_x64", True)
     cases = [*OPTIONS, *COMMANDS, *FILES, *PYTHON]
     write_files(Path())
+    write_broken_run(Path("broken"))
     for number in numbers:
         print(json.dumps([number, _judged(cases[int(number)])]), flush=True)
     return 0
@@ -160,10 +161,9 @@ def _typed(context: Context, tally: Tally, case: Case) -> None:
         return
     folder = context.folder / f"typed-{tally.tried:04d}"
     (folder / "logs").mkdir(parents=True)
-    from .input_files import CONFIGS
+    from .input_files import write_files
 
-    for name, text in CONFIGS.items():
-        (folder / f"{name}.toml").write_text(text)
+    write_files(folder)
     child = started(folder, case.words.split())
     code = child.wait()
     ill = code != 2 or "Traceback" in child.errors
