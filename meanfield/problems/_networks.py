@@ -183,7 +183,7 @@ def _require_samples(path: str | os.PathLike, x: np.ndarray, f: np.ndarray) -> N
     if x.ndim != 2 or f.ndim != 2 or not x.size * f.size or len(x) != len(f):
         raise InvalidInput(
             f"data {path}: x has shape {x.shape} and f has shape {f.shape}; they must be samples × "
-            "inputs and samples × features, with the same number of samples."
+            "inputs and samples × features, with the same, non-zero number of samples."
         )
     for name, array in {"x": x, "f": f}.items():
         bad = np.argwhere(~np.isfinite(array))

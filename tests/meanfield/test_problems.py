@@ -202,7 +202,7 @@ NAN = np.where(np.arange(F.size).reshape(F.shape) == 5, np.nan, F)
     ("arrays", "sentence"),
     [
         ({"f": NAN}, "f[2, 1] is nan; all entries must be finite"),
-        ({"x": X[:-1]}, "x has shape (23, 3) and f has shape (24, 2); they must be (samples, "),
+        ({"x": X[:-1]}, "x has shape (23, 3) and f has shape (24, 2); they must be samples × "),
         ({"x": X[:, 0]}, "x has shape (24,) and f has shape (24, 2)"),
         ({"x": X[:0], "f": F[:0]}, "the same, non-zero number of samples"),
         ({"x": X.astype(str)}, "x has dtype <U"),
