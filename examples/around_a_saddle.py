@@ -11,6 +11,7 @@
 
 # %%
 import sys
+import warnings
 from pathlib import Path
 
 import jax
@@ -21,6 +22,7 @@ import numpy as np
 from landscapes import (
     MLPAttentionLandscape,
     Neuron,
+    StartWarning,
     bootstrap,
     canonical_form,
     draw_inputs,
@@ -103,13 +105,15 @@ print(optimality_gap(KEYS[4], landscape, aside, descents=8).sentence)
 
 # %%
 rate = -float(pairs.values[0])  # of leaving the saddle: time is measured in 1/rate
-run = simulate(
-    GradientFlow(landscape, scheme="adaptive"),
-    aside,
-    horizon=30 / rate,
-    dt=1e-3 / rate,
-    snapshots=at(*(np.array([0, 1, 2, 3, 4, 6, 10, 30]) / rate)),
-)
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore", StartWarning)  # a construction, not a draw
+    run = simulate(
+        GradientFlow(landscape, scheme="adaptive"),
+        aside,
+        horizon=30 / rate,
+        dt=1e-3 / rate,
+        snapshots=at(*(np.array([0, 1, 2, 3, 4, 6, 10, 30]) / rate)),
+    )
 times, ensembles = snapshots(run)
 plane = principal_plane(ensembles)
 margin = 0.2 * np.ptp(plane.path, axis=0)
