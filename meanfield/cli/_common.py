@@ -14,7 +14,7 @@ import tyro
 
 from particles import InvalidInput
 
-from ..reports import Report
+from ..reports import Report, require_own_folder
 from ..results import Claim
 
 Folder = Annotated[Path | None, tyro.conf.arg(metavar="DIR", help_behavior_hint="")]
@@ -43,14 +43,11 @@ class Common:
         """The folder to write to.
 
         Raises:
-            InvalidInput: it is the current folder, as an empty name is.
+            InvalidInput: it is the current folder, as an empty name is, or another command's.
         """
         if self.out is None:
             return Path("runs") / f"{self.command}-{time.strftime('%Y%m%d-%H%M%S')}"
-        if self.out.resolve() == Path.cwd():
-            raise InvalidInput(
-                f"out is {str(self.out)!r}, the current folder; name a folder of its own."
-            )
+        require_own_folder(self.out, self.command)
         return self.out
 
     def say(self, line: str) -> None:
