@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
@@ -14,7 +15,7 @@ import tyro
 
 from particles import InvalidInput
 
-from ..reports import Report, require_own_folder
+from ..reports import Report, require_own_folder, undone_if_refused
 from ..results import Claim
 
 Folder = Annotated[Path | None, tyro.conf.arg(metavar="DIR", help_behavior_hint="")]
@@ -49,6 +50,12 @@ class Common:
             return Path("runs") / f"{self.command}-{time.strftime('%Y%m%d-%H%M%S')}"
         require_own_folder(self.out, self.command)
         return self.out
+
+    @contextlib.contextmanager
+    def report(self, out: Path, title: str) -> Iterator[Report]:
+        """The report in a folder; if what follows is refused, no new folder stays behind."""
+        with undone_if_refused(out):
+            yield Report(out, title, self.command, self)
 
     def say(self, line: str) -> None:
         """One line about what is going on, on standard error."""

@@ -21,7 +21,7 @@ from ..problems import (
     start_law,
     study_key,
 )
-from ..reports import Report, convergence_result, undone_if_refused
+from ..reports import convergence_result
 from ..studies import convergence_study
 from ._common import Common, Folder, resumed_folder
 from ._simulate import ConfigFile
@@ -85,8 +85,7 @@ class Converge(Common):
             sizes.append(2 * sizes[-1])
         problem = build_problem(self.problem, self.seed)
         flow = build_flow(self.flow, problem)
-        with undone_if_refused(out):
-            report = Report(out, "N → ∞", self.command, self)
+        with self.report(out, "N → ∞") as report:
             self.say(f"N = {sizes[0]} to {sizes[-1]}, {options.seeds} seeds")
             found = convergence_study(
                 flow,
@@ -101,7 +100,7 @@ class Converge(Common):
                 resume=self.resume is not None,
                 progress=self.shows_progress,
             )
-        report.add(convergence_result(found))
+            report.add(convergence_result(found))
         report.finish()
         self.show(report)
         return 0

@@ -65,7 +65,7 @@ class DemoOptions:
 
     missing: tuple[Feature, ...] = ()
     """Features that the saddle misses, numbered from 0; none for the weakest."""
-    distance: Annotated[float, Range(0, 1, open_low=True)] = 1e-6
+    distance: Annotated[float, Range(0, 0.1, open_low=True)] = 1e-6
     """L²(μ) distance from the saddle at which the escape starts."""
     horizon: Positive = 60.0
     """Flow time after which the run ends at the latest."""
@@ -92,9 +92,20 @@ class Demo(Common):
         """Run the demo; see `meanfield demo --help`."""
         out = self.folder()
         scene = prepare(self)
-        report = Report(out, "Leaving a saddle of the attention landscape", self.command, self)
+        with self.report(out, "Leaving a saddle of the attention landscape") as report:
+            run = self._run(scene, report)
+        if run.outcome is Outcome.INTERRUPTED:
+            self.say(run.message)
+            return exit_code(run)
+        report.finish()
+        self.show(report)
+        return 0
+
+    def _run(self, scene: Scene, report: Report) -> Run:
+        """The whole job, its results written as they come."""
         self.say("1/4 looking at the curvature of the saddle")
         detection, result = detect(scene)
+        require_time(self.options, detection)
         report.add(result)
         self.say("2/4 leaving the saddle and running to the minimum")
         try:
@@ -104,8 +115,7 @@ class Demo(Common):
             raise
         keep(run, report)
         if run.outcome is Outcome.INTERRUPTED:
-            self.say(run.message)
-            return exit_code(run)
+            return run
         self.say("3/4 reading growth rate, levels and learned features off the run")
         growth, result = read_growth(detection, run)
         report.add(result)
@@ -124,9 +134,7 @@ class Demo(Common):
             lambda ax: plots.plot_in_context(ax, errors),
         )
         report.add(overview)
-        report.finish()
-        self.show(report)
-        return 0
+        return run
 
 
 class Scene(NamedTuple):
@@ -209,6 +217,25 @@ def detect(scene: Scene) -> tuple[Detection, Result]:
     return Detection(-float(pairs.values[0]), pairs.fields[0]), result
 
 
+def require_time(options: DemoOptions, detection: Detection) -> None:
+    """Refuse a horizon before the end of the escape.
+
+    Raises:
+        InvalidInput: names the horizon and what the escape takes.
+    """
+    time = escape_time(options.distance, detection.rate)
+    if not time <= options.horizon:
+        raise InvalidInput(
+            f"horizon is {options.horizon:g}; the escape from distance {options.distance:g} alone "
+            f"takes {time:.3g}: give at least that, or start farther away."
+        )
+
+
+def escape_time(distance: float, rate: float) -> float:
+    """Flow time in which exponential growth leads from a distance to 1."""
+    return float(np.log(1 / distance)) / rate
+
+
 def leave(demo: Demo, scene: Scene, detection: Detection) -> Run:
     """Step off along the unstable eigenvector, and flow to the global minimum."""
     options = demo.options
@@ -241,7 +268,7 @@ def keep(run: Run, report: Report) -> None:
 
 def _finely_then_coarsely(distance: float, rate: float) -> Schedule:
     """Even records while the unstable component grows and saturates, then ever rarer ones."""
-    saturation = np.log(1 / distance) / rate
+    saturation = escape_time(distance, rate)
     fine = saturation / 100
 
     def times(start: float, end: float) -> np.ndarray:

@@ -8,7 +8,7 @@ import jax
 
 from particles import load_ensemble
 
-from ..reports import DiagnosisOptions, Report, diagnose
+from ..reports import DiagnosisOptions, diagnose
 from ._common import File
 from ._source import FromSource
 
@@ -29,19 +29,19 @@ class Diagnose(FromSource):
         other = None
         if self.other is not None:
             other = load_ensemble(self.other, like=problem.landscape.particle)
-        report = Report(out, "The landscape around an ensemble", self.command, self)
-        diagnose(
-            problem.landscape,
-            ensemble,
-            history=history,
-            other=other,
-            redraws=problem.redraws,
-            theory=problem.predicted,
-            options=self.options,
-            key=jax.random.key(self.seed),
-            out=report,
-            progress=self.shows_progress,
-        )
+        with self.report(out, "The landscape around an ensemble") as report:
+            diagnose(
+                problem.landscape,
+                ensemble,
+                history=history,
+                other=other,
+                redraws=problem.redraws,
+                theory=problem.predicted,
+                options=self.options,
+                key=jax.random.key(self.seed),
+                out=report,
+                progress=self.shows_progress,
+            )
         report.finish()
         self.show(report)
         return 0

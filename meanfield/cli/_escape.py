@@ -22,7 +22,7 @@ from ..problems import (
     start_key,
     study_key,
 )
-from ..reports import Report, escape_result, growth_result
+from ..reports import escape_result, growth_result
 from ._common import Common
 from ._simulate import ConfigFile
 
@@ -70,23 +70,23 @@ class Escape(Common):
         flow = GradientFlow(problem.landscape, scheme="adaptive")
         self.say("1/3 curvature at the saddle")
         pairs = unstable_eigenpairs(HessianOperator(problem.landscape, saddle))
-        report = Report(out, "Escape from a saddle", self.command, self)
-        self.say("2/3 growth along the unstable eigenvector")
-        report.add(growth_result(flow, saddle, pairs, progress=self.shows_progress))
-        self.say(f"3/3 the kinds of perturbation, {options.seeds} seeds each")
-        report.add(
-            escape_result(
-                flow,
-                saddle,
-                pairs,
-                key=study_key(self.seed),
-                norm=options.norm,
-                offset=options.offset,
-                seeds=options.seeds,
-                level=level,
-                progress=self.shows_progress,
+        with self.report(out, "Escape from a saddle") as report:
+            self.say("2/3 growth along the unstable eigenvector")
+            report.add(growth_result(flow, saddle, pairs, progress=self.shows_progress))
+            self.say(f"3/3 the kinds of perturbation, {options.seeds} seeds each")
+            report.add(
+                escape_result(
+                    flow,
+                    saddle,
+                    pairs,
+                    key=study_key(self.seed),
+                    norm=options.norm,
+                    offset=options.offset,
+                    seeds=options.seeds,
+                    level=level,
+                    progress=self.shows_progress,
+                )
             )
-        )
         report.finish()
         self.show(report)
         return 0

@@ -12,7 +12,6 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from ..problems import option_table
-from ..reports import Report
 from ..reproductions import REPRODUCTIONS, Reproduction
 from ..results import Result
 from ._common import Common
@@ -69,10 +68,10 @@ class Reproduce(Common):
         """Run the reproductions; see `meanfield reproduce --help`."""
         chosen = self._chosen()
         folder = self.folder()
-        report = Report(folder, "Reproductions", self.command, self)
-        for reproduction, options in chosen:
-            report.add(self._run(reproduction, options, folder / reproduction.name))
-            report.finish()
+        with self.report(folder, "Reproductions") as report:
+            for reproduction, options in chosen:
+                report.add(self._run(reproduction, options, folder / reproduction.name))
+                report.finish()
         self.show(report)
         return 0
 
@@ -97,14 +96,15 @@ class Reproduce(Common):
             self,
             options=ReproduceOptions(names=(name,), **dataclasses.asdict(options)),
         )
-        report = Report(folder, reproduction.title, self.command, config)
         parts = reproduction.results(options, progress=self.shows_progress)
-        try:
-            for number, title in enumerate(titles, 1):
-                self.say(f"{name} {number}/{len(titles)}: {title}")
-                report.add(next(parts))
-        finally:  # what was found stays, whatever ends the rest
-            report.finish()
+        with config.report(folder, reproduction.title) as report:
+            try:
+                for number, title in enumerate(titles, 1):
+                    self.say(f"{name} {number}/{len(titles)}: {title}")
+                    report.add(next(parts))
+            finally:  # what was found stays, whatever ends the rest
+                if report.found.body:
+                    report.finish()
         index = Result(f"{name}: {reproduction.title}")
         index.text(f"[{name}]({name}/report.md)")
         index.claim(*report.found.claims)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import jax
 
 from ..problems import Natural
-from ..reports import CriticalityOptions, Report, criticality_result, density_result
+from ..reports import CriticalityOptions, criticality_result, density_result
 from ._source import FromSource
 
 
@@ -30,31 +30,31 @@ class Spectrum(FromSource):
     def __call__(self) -> int:
         """Run the analysis; see `meanfield spectrum --help`."""
         out, (problem, ensemble, history) = self.folder(), self.load()
-        report = Report(out, "Spectrum of the Wasserstein Hessian", self.command, self)
-        self.say("1/2 classifying the point")
-        found, result = criticality_result(
-            problem.landscape,
-            ensemble,
-            self.options,
-            predicted=problem.predicted,
-            history=history,
-            key=jax.random.key(self.seed),
-            progress=self.shows_progress,
-        )
-        report.add(result)
-        if self.options.probes:
-            self.say("2/2 estimating the spectral density")
-            report.add(
-                density_result(
-                    problem.landscape,
-                    ensemble,
-                    found,
-                    probes=self.options.probes,
-                    key=jax.random.key(self.seed),
-                    time_limit=self.options.time_limit,
-                    progress=self.shows_progress,
-                )
+        with self.report(out, "Spectrum of the Wasserstein Hessian") as report:
+            self.say("1/2 classifying the point")
+            found, result = criticality_result(
+                problem.landscape,
+                ensemble,
+                self.options,
+                predicted=problem.predicted,
+                history=history,
+                key=jax.random.key(self.seed),
+                progress=self.shows_progress,
             )
+            report.add(result)
+            if self.options.probes:
+                self.say("2/2 estimating the spectral density")
+                report.add(
+                    density_result(
+                        problem.landscape,
+                        ensemble,
+                        found,
+                        probes=self.options.probes,
+                        key=jax.random.key(self.seed),
+                        time_limit=self.options.time_limit,
+                        progress=self.shows_progress,
+                    )
+                )
         report.finish()
         if not (self.json or self.quiet):
             print(found)

@@ -96,9 +96,13 @@ class Report:
 
 @contextlib.contextmanager
 def undone_if_refused(out: Path) -> Iterator[None]:
-    """What is refused in here leaves no folder behind, and an older one with its configuration."""
+    """What is refused in here leaves no folder behind, and an older one with its configuration.
+
+    Results that were found before the refusal stay, with their configuration.
+    """
     config = out / "config.toml"
     before = config.read_bytes() if config.exists() else None
+    others = _files(out)
     made = [folder for folder in (out, *out.parents) if not folder.exists()]
     try:
         yield
@@ -106,13 +110,17 @@ def undone_if_refused(out: Path) -> Iterator[None]:
         with contextlib.suppress(OSError):
             if before is not None:
                 config.write_bytes(before)
-            else:
+            elif _files(out) <= others | {config}:
                 config.unlink(missing_ok=True)
-            if out in made and not any(path.is_file() for path in out.rglob("*")):
+            if out in made and not _files(out):
                 shutil.rmtree(out)
                 for folder in made[1:]:
                     folder.rmdir()
         raise
+
+
+def _files(folder: Path) -> set[Path]:
+    return {path for path in folder.rglob("*") if path.is_file()}
 
 
 def require_own_folder(out: Path, command: str) -> None:

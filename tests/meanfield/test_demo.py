@@ -114,7 +114,7 @@ def test_a_failing_claim_is_reported_and_exits_with_zero(
         (["--missing", "1", "1"], "missing is [1, 1]; name each feature once."),
         (["--problem", "regression"], "problem is of another kind; the demo is about 'attention'"),
         (["--missing", "3"], "missing is [3]; features run from 0 to 2."),
-        (["--distance", "0"], "distance is 0.0; it must be above 0 and at most 1."),
+        (["--distance", "0"], "distance is 0.0; it must be above 0 and at most 0.1."),
         (["--particles", "0"], "particles is 0; it must be at least 1"),
         (["--problem.samples", "0"], "problem.samples is 0; it must be at least 1"),
         (
