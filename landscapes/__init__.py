@@ -1,5 +1,6 @@
 """The energy: landscapes as features plus risk, and what theory knows about them."""
 
+from . import induction as induction
 from . import linear_attention as linear_attention
 from . import mlp_attention as mlp_attention
 from . import networks as networks
@@ -16,6 +17,9 @@ from ._observables import Observable as Observable
 from ._warnings import NoLimitWarning as NoLimitWarning
 from ._warnings import StartWarning as StartWarning
 from ._wrapper import LandscapeWrapper as LandscapeWrapper
+from .induction import CausalInductionLandscape as CausalInductionLandscape
+from .induction import InductionLandscape as InductionLandscape
+from .induction import MarkovInductionLandscape as MarkovInductionLandscape
 from .linear_attention import MergedLinearAttentionLandscape as MergedLinearAttentionLandscape
 from .linear_attention import SeparateLinearAttentionLandscape as SeparateLinearAttentionLandscape
 from .mlp_attention import MLPAttentionLandscape as MLPAttentionLandscape
