@@ -3,6 +3,7 @@
 from . import induction as induction
 from . import linear_attention as linear_attention
 from . import mlp_attention as mlp_attention
+from . import modular_arithmetic as modular_arithmetic
 from . import networks as networks
 from . import sections as sections
 from . import softmax_attention as softmax_attention
@@ -23,6 +24,7 @@ from .induction import MarkovInductionLandscape as MarkovInductionLandscape
 from .linear_attention import MergedLinearAttentionLandscape as MergedLinearAttentionLandscape
 from .linear_attention import SeparateLinearAttentionLandscape as SeparateLinearAttentionLandscape
 from .mlp_attention import MLPAttentionLandscape as MLPAttentionLandscape
+from .modular_arithmetic import ModularArithmeticLandscape as ModularArithmeticLandscape
 from .networks import Neuron as Neuron
 from .networks import NeuronLandscape as NeuronLandscape
 from .networks import Redraw as Redraw
