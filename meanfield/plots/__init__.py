@@ -17,6 +17,7 @@ from ._linear_attention import plot_alignment as plot_alignment
 from ._linear_attention import plot_courses as plot_courses
 from ._linear_attention import plot_distance_table as plot_distance_table
 from ._linear_attention import plot_power_laws as plot_power_laws
+from ._measures import measure_panels as measure_panels
 from ._runs import particle_panels as particle_panels
 from ._runs import plot_energy_balance as plot_energy_balance
 from ._runs import plot_growth as plot_growth

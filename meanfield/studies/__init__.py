@@ -1,5 +1,8 @@
 """Studies of many runs: N to infinity, escapes, perturbed flows, descent."""
 
+from ._along import MatrixOf as MatrixOf
+from ._along import RunMeasures as RunMeasures
+from ._along import measures_along as measures_along
 from ._convergence import Convergence as Convergence
 from ._convergence import Draw as Draw
 from ._convergence import convergence_study as convergence_study

@@ -100,13 +100,14 @@ def certain_sweep(
     locked: Float[Array, "locked size"] | None,
     rule: SweepRule,
     spending: Spending,
+    start: Float[Array, " size"] | None = None,
 ) -> Sweep:
-    """Run Lanczos from a random start until the rule is met or the budget spent.
+    """Run Lanczos from a random start (or the one given) until the rule is met or the budget spent.
 
     Raises:
         InvalidInput: an absolute residual below what the precision resolves.
     """
-    lanczos = Lanczos(operator, key, capacity, locked)
+    lanczos = Lanczos(operator, key, capacity, locked, start)
     while True:
         lanczos.step()
         spending.products += 1

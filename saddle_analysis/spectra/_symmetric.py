@@ -19,7 +19,8 @@ class SymmetricOperator(Protocol):
     """A symmetric matrix known by its products: all that the eigensolvers ask for.
 
     `HessianOperator` is one. An optional attribute `dtype` names the floating type of its vectors
-    (JAX's default float otherwise). `matvec` must be a JAX function.
+    (JAX's default float otherwise), and an optional method `to_vector` undoes `to_field`, for
+    starts given as fields. `matvec` must be a JAX function.
     """
 
     @property
@@ -84,6 +85,10 @@ class MatrixOperator(eqx.Module):
     def to_field(self, vector: Float[Array, " size"]) -> Float[Array, " size"]:
         """The vector itself."""
         return vector
+
+    def to_vector(self, field: Float[Array, " size"]) -> Float[Array, " size"]:
+        """The field itself."""
+        return field
 
 
 def dtype_of(operator: SymmetricOperator) -> np.dtype:

@@ -247,3 +247,25 @@ def test_operators_of_one_s_own() -> None:
     np.testing.assert_allclose(pairs.values, [-1.0], atol=1e-9)
     assert pairs.fields[0].shape == (50, 5)
     assert MatrixOperator(jnp.eye(3)).size == 3
+
+
+def test_a_start_from_a_nearby_operator_saves_products_and_hides_nothing() -> None:
+    rng = np.random.default_rng(0)
+    values = np.concatenate([[-1.0], rng.uniform(0, 1, 398), [2.0]])
+    before = extreme_eigenpairs(rotated(values), which="both", budget=SPARSE)
+    cold = extreme_eigenpairs(rotated(values + 1e-3), which="both", budget=SPARSE)
+    warm = extreme_eigenpairs(
+        rotated(values + 1e-3), which="both", start=before.fields, budget=SPARSE
+    )
+    np.testing.assert_allclose(warm.values, cold.values, atol=1e-7)
+    assert warm.converged
+    assert warm.products < cold.products
+    # The start is an exact eigenvector, and no longer the lowest one.
+    swapped = diagonal([-1.0, -2.0] + [0.0] * 300 + [1.0])
+    exact = jnp.zeros(303).at[0].set(1.0)
+    assert smallest_eigenpair(swapped, start=[exact], budget=SPARSE).values == pytest.approx(-2.0)
+
+
+def test_a_start_must_be_a_field() -> None:
+    with pytest.raises(InvalidInput, match="start has a field of 230 unknowns and norm 0"):
+        smallest_eigenpair(diagonal(SPECTRA["spread"]), start=[jnp.zeros(230)], budget=SPARSE)

@@ -1,0 +1,140 @@
+"""Measures along a run, against matrices whose singular values and angles are known."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import xarray
+from matplotlib.figure import Figure
+
+from landscapes import Neuron, RegressionLandscape
+from meanfield import GradientFlow, at, plots, simulate
+from meanfield.studies import RunMeasures, measures_along
+from particles import Ensemble, InvalidInput
+from saddle_analysis import HessianOperator
+from saddle_analysis.spectra import Budget
+
+LANDSCAPE = RegressionLandscape(jnp.eye(3), jnp.eye(3)[:, :1], "tanh")
+TIMES = np.linspace(0.0, 1.0, 5)
+
+
+def kept(weights: np.ndarray) -> xarray.Dataset:
+    """A trajectory whose particles have the given weights w, shape (times, particles, 3)."""
+    return xarray.Dataset(
+        {
+            "particles.a": (("snapshot_time", "particle", "one"), np.ones((*weights.shape[:2], 1))),
+            "particles.w": (("snapshot_time", "particle", "input"), weights),
+        },
+        coords={"snapshot_time": np.linspace(0.0, 1.0, len(weights))},
+    )
+
+
+def weights_of(landscape: RegressionLandscape, ensemble: Ensemble) -> jax.Array:
+    return ensemble.particles.w
+
+
+def follow(weights: np.ndarray, directions: int = 1) -> RunMeasures:
+    return measures_along(
+        LANDSCAPE, kept(weights), {"w": weights_of}, directions=directions, curvature=False
+    )
+
+
+def test_rank_one_growth() -> None:
+    rng = np.random.default_rng(0)
+    left, right = rng.normal(size=4), rng.normal(size=3)
+    start = rng.normal(size=(4, 3))
+    found = follow(start + TIMES[:, None, None] * np.outer(left, right)).data.sel(matrix="w")
+    for name in ("effective", "stable", "participation"):
+        np.testing.assert_allclose(found[f"increment_{name}"], [0, 1, 1, 1, 1], atol=1e-10)
+    for row, time in enumerate(TIMES):
+        s = np.linalg.svd(start + time * np.outer(left, right), compute_uv=False)
+        share = s / s.sum()
+        effective = np.exp(-np.sum(share * np.log(share)))
+        assert float(found["effective"][row]) == pytest.approx(effective)
+        assert float(found["stable"][row]) == pytest.approx(np.sum(s**2) / s[0] ** 2)
+        assert float(found["participation"][row]) == pytest.approx(np.sum(s**2) ** 2 / np.sum(s**4))
+        assert float(found["gap"][row]) == pytest.approx((s[0] - s[1]) / s[0])
+
+
+def test_a_subspace_turns_by_known_angles() -> None:
+    turn = np.linspace(0.0, 1.2, 5)
+    c, s = np.cos(turn), np.sin(turn)
+    weights = np.zeros((5, 4, 3))
+    weights[:, 0, 0], weights[:, 3, 0], weights[:, 1, 1] = 3 * c, 3 * s, 2.0
+    found = follow(weights, directions=2).data.sel(matrix="w")
+    np.testing.assert_allclose(found["angle_to_end"][:, 1], 1.2 - turn, atol=1e-7)
+    np.testing.assert_allclose(found["angle_to_end"][:, 0], 0, atol=1e-7)
+    np.testing.assert_allclose(found["angle_to_previous"][1:, 1], 0.3, atol=1e-7)
+    assert np.isnan(found["angle_to_previous"][0]).all()
+
+
+def test_leads_of_known_events() -> None:
+    times = np.linspace(0, 10, 101)
+    ranks = xarray.DataArray(np.clip(times / 2, 0, 1)[None], dims=("matrix", "time"))
+    still = xarray.zeros_like(ranks)
+    data = xarray.Dataset(
+        {
+            "loss": ("time", np.where(times < 6, 1.0, np.clip(1 - (times - 6) / 2, 0, 1))),
+            "effective": ranks,
+            "stable": -ranks,
+            "participation": still,
+            "increment_effective": ranks,
+            "angle_to_end": (
+                ("matrix", "time", "angle"),
+                (np.pi / 2 * np.clip(1 - times / 8, 0, 1))[None, :, None],
+            ),
+        },
+        coords={"time": times, "matrix": ["w"]},
+    )
+    found = RunMeasures(data, 1).leads("w")
+    assert float(found["loss"]) == pytest.approx(7.0)
+    assert float(found["effective"]) == pytest.approx(6.0)
+    assert float(found["stable"]) == pytest.approx(6.0)
+    assert float(found["subspace"]) == pytest.approx(3.0)
+    assert np.isnan(found["participation"])
+    both = RunMeasures(xarray.concat([data, data.assign(loss=data["loss"])], "seed"), 1)
+    assert both.leads("w")["subspace"].values == pytest.approx([3.0, 3.0])
+
+
+def test_curvature_along_a_run_is_that_of_the_dense_hessian() -> None:
+    a, w = (jax.random.normal(jax.random.key(k), (6, n)) for k, n in ((0, 1), (1, 3)))
+    start = Ensemble(Neuron(a=0.3 * a, w=w))
+    run = simulate(GradientFlow(LANDSCAPE), start, horizon=2.0, dt=0.1, snapshots=at(0.0, 1.0, 2.0))
+    for budget in (None, Budget(dense_below=0)):  # dense, and iterated from the one before
+        found = measures_along(LANDSCAPE, run, {"w": weights_of}, budget=budget).data
+        for row, weights in enumerate(run.trajectory["particles.w"].values):
+            ensemble = Ensemble(
+                Neuron(
+                    a=jnp.asarray(run.trajectory["particles.a"].values[row]), w=jnp.asarray(weights)
+                )
+            )
+            values = np.linalg.eigvalsh(HessianOperator(LANDSCAPE, ensemble).dense())
+            np.testing.assert_allclose(found["curvature"][row], values[[0, -1]], atol=1e-7)
+            assert np.all(found["curvature_residual"][row] <= 1e-7 * np.abs(values).max())
+            assert float(found["loss"][row]) == pytest.approx(float(LANDSCAPE.value(ensemble)))
+    panels = plots.measure_panels(found, "w", ranks={"one": 1.0})
+    canvas = Figure()
+    for index, panel in enumerate(panels):
+        panel(canvas.add_subplot(1, 4, index + 1))
+    assert [ax.get_title() for ax in canvas.axes] == [
+        "Rank of w",
+        "Subspace of w",
+        "Curvature",
+        "Loss",
+    ]
+    assert len({ax.get_xlim() for ax in canvas.axes}) == 1
+
+
+@pytest.mark.parametrize(
+    ("matrices", "directions", "said"),
+    [
+        ({}, 1, "matrices is empty"),
+        ({"w": weights_of}, 4, "directions is 4 and matrix 'w' has shape"),
+        ({"a": lambda landscape, mu: mu.particles.a[:, 0]}, 1, "it needs two axes"),
+    ],
+)
+def test_bad_input(matrices: dict, directions: int, said: str) -> None:
+    with pytest.raises(InvalidInput, match=said):
+        measures_along(LANDSCAPE, kept(np.ones((2, 4, 3))), matrices, directions=directions)
+    with pytest.raises(InvalidInput, match="run has 1 snapshot"):
+        measures_along(LANDSCAPE, kept(np.ones((1, 4, 3))), {"w": weights_of})
