@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import equinox as eqx
 import jax
@@ -28,9 +28,9 @@ class Circuit(NamedTuple):
         gamma: readout of layer 2, which copies what it attends to.
     """
 
-    alpha: Array
-    beta: Array
-    gamma: Array
+    alpha: Any
+    beta: Any
+    gamma: Any
 
 
 class InductionMoments(NamedTuple):

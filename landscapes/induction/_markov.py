@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -26,8 +26,8 @@ class MarkovHead(NamedTuple):
         w: layer-2 match of the last token (row) with what a position holds; `(states, states)`.
     """
 
-    v: Array
-    w: Array
+    v: Any
+    w: Any
 
 
 class MarkovInductionLandscape(Landscape):
