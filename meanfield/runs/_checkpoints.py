@@ -8,6 +8,7 @@ import logging
 import os
 import re
 import sys
+import time
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,6 +29,9 @@ from ._tape import Tape
 
 if TYPE_CHECKING:
     import orbax.checkpoint as ocp
+
+
+LAST_WORDS = 0.5  # seconds that orbax's threads get to fall over in silence, after a failed save
 
 
 class DamagedCheckpointWarning(UserWarning):
@@ -104,7 +108,8 @@ class Checkpoints:
                     return None
                 self._save(step, written, state, tape, made_with)
             except Exception as error:  # orbax has errors of its own for whatever the disk says
-                gc.collect()  # its threads are still falling over
+                gc.collect()
+                time.sleep(LAST_WORDS)
                 raise OSError(
                     f"the checkpoint of step {step} could not be written to {self.directory}: "
                     f"{_reason(error)}"
@@ -230,17 +235,21 @@ class Checkpoints:
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     """Orbax says errors again in logs and from its threads; silence them while it works."""
+    import orbax.checkpoint  # noqa: F401  # sets the level of its log when it is imported
+
     loggers = [logging.getLogger(name) for name in ("absl", "asyncio")]
-    levels, hook = [logger.level for logger in loggers], sys.unraisablehook
+    levels = [logger.level for logger in loggers]
+    hooks = sys.unraisablehook, sys.excepthook
     for logger in loggers:
         logger.setLevel(logging.CRITICAL)
-    sys.unraisablehook = lambda _: None
+    # Its native threads report to either hook; errors of this thread pass neither in here.
+    sys.unraisablehook, sys.excepthook = lambda _: None, lambda *_: None
     try:
         yield
     finally:
         for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)
-        sys.unraisablehook = hook
+        sys.unraisablehook, sys.excepthook = hooks
 
 
 @contextlib.contextmanager

@@ -74,7 +74,7 @@ def _limited(
     context: Context, tally: Tally, setup: Setup, whole: Undisturbed, folder: Path
 ) -> None:
     """No file may grow beyond a size."""
-    size = int(10 ** context.rng.uniform(2, 4.8))
+    size = int(10 ** context.rng.uniform(2.6, 4.8))  # the words of the end fit in
     words = setup.words(folder, folder / "out")
     child = forked(context.server, folder, words, devices=setup.devices,
                    prelude=["limited_files", size])  # fmt: skip

@@ -91,7 +91,7 @@ def test_a_full_disk_stops_the_run_with_a_sentence(config: Path, tmp_path: Path)
     limited = [sys.executable, "-c", FULL, "1500", "simulate", str(config), "--out", str(folder)]
     run = subprocess.run([*limited, "--quiet"], capture_output=True, text=True, timeout=300)
     assert run.returncode == 1
-    last = run.stderr.splitlines()[-1]
+    [last] = run.stderr.splitlines()  # orbax and its threads are silent
     assert last.startswith("meanfield: the run could not write a checkpoint at t = ")
     assert "File too large" in last
     assert (folder / "config.toml").exists()
