@@ -7,7 +7,7 @@ of an array must be a copy: the array's memory is given to the next program.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -50,6 +50,60 @@ def read(
 ) -> dict[str, Any]:
     """Numbers computed from a state, as copies on the host."""
     return host_copy(jax.block_until_ready(_read(flow, state, compute, batch)))
+
+
+class Block(NamedTuple):
+    """Where a compiled stretch of records ended, and what it wrote.
+
+    Args:
+        state: at the end.
+        passed: how many due times are dealt with.
+        written: how many rows are.
+        rows: `time`, `passed` with the row's own due time, `finite` and `values`, each with a
+            leading axis of the capacity; meaningless from `written` on.
+    """
+
+    state: FlowState
+    passed: Array
+    written: Array
+    rows: dict[str, Any]
+
+
+def advance_and_read(
+    flow: AbstractFlow,
+    state: FlowState,
+    due: np.ndarray,
+    count: int,
+    last: float,
+    most: int,
+    compute: Callable[..., Any],
+    batch: bool,
+) -> Block:
+    """At most `most` steps through the first `count` due times, with a row at each.
+
+    The state given in stays valid: what happens after a row can be undone by going there again.
+
+    Args:
+        flow: what moves the particles.
+        state: now.
+        due: times, filled up to a fixed length.
+        count: how many of them are times.
+        last: time of the latest row; a due time that shares its step gets no second one.
+        most: steps; a row at the last of them is left to the next call, after its checkpoint.
+        compute: of flow and state.
+        batch: whether leaves have a seed axis.
+    """
+    times = jnp.asarray(due, state.time.dtype), jnp.asarray(last, state.time.dtype)
+    limits = jnp.asarray(count, jnp.int32), jnp.asarray(most, state.step.dtype)
+    return jax.block_until_ready(_advance_and_read(flow, state, *times, *limits, compute, batch))
+
+
+def row_bytes(
+    flow: AbstractFlow, state: FlowState, compute: Callable[..., Any], batch: bool
+) -> int:
+    """Memory of one record; nothing is computed."""
+    row = eqx.filter_eval_shape(_read, flow, state, compute, batch)
+    return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(row))
 
 
 def host_copy(tree: PyTree) -> Any:
@@ -107,6 +161,64 @@ def _read(
         return compute(flow, state)
 
     return _each(flow, look, state) if batch else look(state)
+
+
+@eqx.filter_jit
+def _advance_and_read(
+    flow: AbstractFlow,
+    state: FlowState,
+    due: Array,
+    last: Array,
+    count: Array,
+    most: Array,
+    compute: Callable[..., Any],
+    batch: bool,
+) -> Block:
+    end = jnp.max(state.step) + most
+
+    def each(fn: Callable[[FlowState], Any], state: FlowState) -> Any:
+        return _each(flow, fn, state) if batch else fn(state)
+
+    def look(state: FlowState) -> dict[str, Array]:
+        # Rounded as where a record is read alone: the compiler must not mix it with the step.
+        apart = jax.lax.optimization_barrier(state)
+        values = each(lambda one: jax.tree.map(jnp.asarray, compute(flow, one)), apart)
+        return jax.lax.optimization_barrier(values)
+
+    row = jax.eval_shape(look, state)
+    nothing = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), row)
+
+    def more(carry: tuple[Block, Array, Array]) -> Array:
+        block, _, goes_on = carry
+        return goes_on & (block.passed < count)
+
+    def once(carry: tuple[Block, Array, Array]) -> tuple[Block, Array, Array]:
+        block, last, _ = carry
+        until, left = due[block.passed], end - jnp.max(block.state.step)
+        state = each(lambda one: flow.advance(one, until, left.astype(jnp.int32)), block.state)
+        there = (
+            jnp.all(flow.reached(state, until) | ~state.finite)
+            & jnp.any(state.finite)
+            & (jnp.max(state.step) < end)
+        )
+        time = jnp.max(state.time)
+        fresh = there & (time != last)
+        passed = block.passed + there.astype(jnp.int32)
+        new = {
+            "time": time,
+            "passed": passed,
+            "finite": state.finite,
+            "values": jax.lax.cond(fresh, look, lambda _: nothing, state),
+        }
+        rows = jax.tree.map(lambda buffer, v: buffer.at[block.written].set(v), block.rows, new)
+        written = block.written + fresh.astype(jnp.int32)
+        return Block(state, passed, written, rows), jnp.where(fresh, time, last), there
+
+    none = jnp.zeros((), jnp.int32)
+    example = {"time": last, "passed": none, "finite": state.finite, "values": nothing}
+    empty = jax.tree.map(lambda v: jnp.zeros((due.size, *v.shape), v.dtype), example)
+    start = Block(state, none, none, empty), last, jnp.asarray(True)
+    return jax.lax.while_loop(more, once, start)[0]
 
 
 def _each(flow: AbstractFlow, fn: Callable[[FlowState], Any], states: FlowState) -> Any:

@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Key, PyTree
@@ -15,8 +14,9 @@ from jaxtyping import Array, Key, PyTree
 from particles import Ensemble, InvalidInput
 
 from ..flows import AbstractFlow, FlowState
+from ._blocks import Blocks, record_now
 from ._checkpoints import Checkpoints
-from ._compiled import advance, copied, read
+from ._compiled import advance, copied
 from ._fingerprint import fingerprint
 from ._first import first_state, require_horizon, restored
 from ._hosts import anywhere, speaks
@@ -25,12 +25,11 @@ from ._outcome import End, Outcome
 from ._pace import Pace
 from ._progress import Progress
 from ._provenance import provenance
-from ._records import Plan, Statistic, Track, plan_of
+from ._records import Plan, Statistic, plan_of
 from ._saving import Saver
 from ._schedules import Schedule, every
 from ._stability import explain_failure
 from ._tape import Tape
-from ._watch import watch, without
 
 if TYPE_CHECKING:
     import xarray
@@ -124,7 +123,8 @@ def simulate(
         record: schedule of the loss and its companions; 200 times evenly by default.
         statistics: further (when, statistic) pairs.
         snapshots: schedule for whole ensembles.
-        stop: looks at the latest record (names to arrays); true ends the run.
+        stop: looks at each record (names to arrays) in turn; true ends the run there. Records come
+            in blocks of one compiled call; what a call did after that record is undone.
         batch: run many seeds at once in one compiled, vmapped call. A seed that fails does not
             stop the others: it is named in the message, and its later records are NaN.
         checkpoints: where and how often to save the state and the records. What was saved is read
@@ -170,36 +170,43 @@ def simulate(
 
     end = None
     now = float(jnp.max(state.time))
+    targets = sorted({float(horizon)}.union(*due.values()))
+    blocks = Blocks(flow, state, plan, targets, due, tape, stop, batch)
+    pace, position = Pace(), 0
     with Interrupts() as interrupts, Progress(label, now, horizon, progress and speaks()) as bar:
-        pace = Pace()
-        for target in sorted({float(horizon)}.union(*due.values())):
-            while end is None and not _reached(flow, state, target):
+        while end is None and position < len(targets):
+            target, ahead = targets[position], blocks.ahead(position)
+            if ahead or not _reached(flow, state, target):
+                before = int(jnp.max(state.step))
                 most = pace.steps if saver is None else saver.checkpoints.until_next(state)
-                with pace:
-                    state = advance(flow, state, target, min(most, pace.steps), batch)
-                end = _stuck(flow, state)
+                most = min(most, pace.steps)
+                pace.start()
+                if ahead:
+                    state, passed, end = blocks.take(state, ahead[: pace.rows], most)
+                    position += passed
+                else:
+                    state, passed = advance(flow, state, target, most, batch), 0
+                steps = max(0, int(jnp.max(state.step)) - before)
+                pace.stop(steps, passed)
+                end = _stuck(flow, state) if end is None else end
                 time = float(jnp.max(state.time))
                 bar.update(time, f"t = {time:.4g}, {_note(tape, plan)}")
-                if end is None and saver is not None and saver.checkpoints.due(state):
+                if end is None and saver is not None and steps and saver.checkpoints.due(state):
                     end = saver.save(state, tape, plan)
-                if end is None and anywhere(interrupts.seen):
-                    end = End(Outcome.INTERRUPTED)
-            if end is not None:
-                break
-            now_due = [track for track in plan.tracks if target in due[track.name]]
-            state, end = _record(flow, state, plan, now_due, tape, batch)
-            latest = tape.latest(plan.main.name)
-            if end is None and stop is not None and latest is not None and stop(latest):
-                end = End(Outcome.STOPPED)
+            if end is None and not ahead and _reached(flow, state, target):
+                now_due = [track for track in plan.tracks if target in due[track.name]]
+                state, end = record_now(flow, state, plan, now_due, tape, batch)
+                latest = tape.latest(plan.main.name)
+                if end is None and stop is not None and latest is not None and stop(latest):
+                    end = End(Outcome.STOPPED)
+                position += 1
             if end is None and anywhere(interrupts.seen):
                 end = End(Outcome.INTERRUPTED)
-            if end is not None:
-                break
     end = End(Outcome.HORIZON) if end is None else end
     if saver is not None and not end.outcome.failed:
         end = saver.save(state, tape, plan) or end
     if end.outcome is Outcome.INTERRUPTED or (end.outcome.failed and not batch):
-        _record(flow, state, plan, [plan.main], tape, batch)  # the records reach up to there
+        record_now(flow, state, plan, [plan.main], tape, batch)  # the records reach up to there
     number = interrupts.signal if end.outcome is Outcome.INTERRUPTED else 0
     return _finish(flow, first, state, plan, tape, end, batch, throw, number)
 
@@ -226,41 +233,6 @@ def _stuck(flow: AbstractFlow, state: FlowState) -> End | None:
     if bool(jnp.any(state.finite)):
         return None
     return End(Outcome.STEP_VANISHED if flow.controlled else Outcome.NON_FINITE)
-
-
-def _record(
-    flow: AbstractFlow,
-    state: FlowState,
-    plan: Plan,
-    due: Sequence[Track],
-    tape: Tape,
-    batch: bool,
-) -> tuple[FlowState, End | None]:
-    """Write what is due; give up seeds whose numbers cannot be trusted, at last the run."""
-    time, end = float(jnp.max(state.time)), None
-    for track in due:
-        if tape.ends_at(track.name, time):
-            continue  # two due times may share a step
-        values = read(flow, state, track.compute, batch)
-        track.require_fit(values, batch)
-        running = np.array(state.finite)
-        if batch:
-            values = {name: without(v, ~running) for name, v in values.items()}
-        if track is plan.main:
-            balance = flow.balance
-            whole = balance is not None and balance.since_start
-            earlier = tape.first(track.name) if whole else tape.latest(track.name)
-            verdict = watch(earlier, values, balance)
-            left = running & ~verdict.lost
-            if not left.any():
-                unstable = verdict.unstable.any()
-                end = End(Outcome.UNSTABLE if unstable else Outcome.NON_FINITE)
-                if verdict.blown.all():
-                    break
-            if left.sum() < running.sum():
-                state = eqx.tree_at(lambda s: s.finite, state, jnp.asarray(left))
-        tape.append(track.name, time, values)
-    return state, end
 
 
 def _note(tape: Tape, plan: Plan) -> str:

@@ -14,14 +14,14 @@ from ._records import Track, Values
 if TYPE_CHECKING:
     import xarray
 
-Row = tuple[float, dict[str, np.ndarray]]
+Columns = dict[str, np.ndarray]
 
 
 class Tape:
     """The rows recorded so far, by track; plain arrays that save and reload without loss."""
 
     def __init__(self) -> None:
-        self.rows: dict[str, list[Row]] = {}
+        self._parts: dict[str, list[tuple[np.ndarray, Columns]]] = {}  # times and columns
 
     def append(self, track: str, time: float, values: Values) -> None:
         """Add one row.
@@ -29,50 +29,66 @@ class Tape:
         Raises:
             InvalidInput: rows of a resumed run that hold other names.
         """
-        rows = self.rows.setdefault(track, [])
-        if rows and set(rows[0][1]) != set(values):
-            differ = sorted(set(rows[0][1]) ^ set(values))
+        row = {name: np.asarray(value)[None] for name, value in values.items()}
+        self.extend(track, np.array([float(time)]), row)
+
+    def extend(self, track: str, times: np.ndarray, columns: Columns) -> None:
+        """Add rows, stacked along a leading axis.
+
+        Raises:
+            InvalidInput: rows of a resumed run that hold other names.
+        """
+        if times.size == 0:
+            return
+        parts = self._parts.setdefault(track, [])
+        if parts and set(parts[0][1]) != set(columns):
+            differ = sorted(set(parts[0][1]) ^ set(columns))
             raise InvalidInput(
                 f"statistics: {differ} are recorded in only one part of the run; resume with the "
                 "statistics that it began with."
             )
-        rows.append((float(time), {name: np.asarray(value) for name, value in values.items()}))
+        parts.append((np.asarray(times, float), columns))
 
     def first(self, track: str) -> dict[str, np.ndarray] | None:
         """The values of the first row of a track, if there is one."""
-        rows = self.rows.get(track)
-        return rows[0][1] if rows else None
+        return self._row(track, 0)
 
     def latest(self, track: str) -> dict[str, np.ndarray] | None:
         """The values of the latest row of a track, if there is one."""
-        rows = self.rows.get(track)
-        return rows[-1][1] if rows else None
+        return self._row(track, -1)
+
+    def _row(self, track: str, at: int) -> dict[str, np.ndarray] | None:
+        parts = self._parts.get(track)
+        return {n: np.asarray(c[at]) for n, c in parts[at][1].items()} if parts else None
+
+    def latest_time(self, track: str) -> float:
+        """Time of the latest row of a track; NaN if there is none."""
+        parts = self._parts.get(track)
+        return float(parts[-1][0][-1]) if parts else float("nan")
 
     def ends_at(self, track: str, time: float) -> bool:
         """Whether the latest row of a track is of this time."""
-        rows = self.rows.get(track)
-        return bool(rows) and rows[-1][0] == float(time)
+        return self.latest_time(track) == float(time)
 
-    def columns(self, track: str) -> dict[str, np.ndarray]:
+    def columns(self, track: str) -> Columns:
         """`time` and every recorded name, stacked along time."""
-        rows = self.rows.get(track, [])
-        stacked = {"time": np.array([time for time, _ in rows])}
-        for name in rows[0][1] if rows else ():
-            stacked[name] = np.stack([values[name] for _, values in rows])
-        return stacked
+        parts = self._parts.get(track)
+        if not parts:
+            return {"time": np.array([])}
+        stacked = {name: np.concatenate([c[name] for _, c in parts]) for name in parts[0][1]}
+        return {"time": np.concatenate([times for times, _ in parts])} | stacked
 
     def to_arrays(self) -> dict[str, dict[str, np.ndarray]]:
         """Everything, for a checkpoint."""
-        return {track: self.columns(track) for track, rows in self.rows.items() if rows}
+        return {track: self.columns(track) for track in self._parts}
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, Mapping[str, np.ndarray]]) -> Tape:
         """The tape of a checkpoint."""
         tape = cls()
         for track, columns in arrays.items():
-            for row, time in enumerate(columns["time"]):
-                values = {name: col[row] for name, col in columns.items() if name != "time"}
-                tape.append(track, float(time), values)
+            rest = {name: column for name, column in columns.items() if name != "time"}
+            tape.extend(track, columns["time"], rest)
         return tape
 
     def to_dataset(
