@@ -65,7 +65,7 @@ class FromSource(Common):
         """A command from its words.
 
         Raises:
-            InvalidInput: an .npz without anything that says on which landscape.
+            InvalidInput: no ensemble, or an ensemble without anything that says on which landscape.
         """
         from ._parse import parse
 
@@ -75,6 +75,7 @@ class FromSource(Common):
         if source is not None and not source.exists():
             raise InvalidInput(f"source is {source}; there is no such file or folder.")
         if source is not None and source.is_file() and not told:
+            load_ensemble(source)  # a file that is none is refused as such
             raise InvalidInput(
                 f"source {source} is an ensemble without its landscape; add --config CONFIG.toml, "
                 "--problem KIND or --data FILE.npz, or name the folder of a run."

@@ -47,3 +47,12 @@ def test_a_late_refusal(command: str, tmp_path: Path, monkeypatch: pytest.Monkey
     assert not (tmp_path / "a").exists()
     assert [path.name for path in old.iterdir()] == ["config.toml"]
     assert (old / "config.toml").read_text() == before
+
+
+def test_a_file_that_is_no_ensemble_is_named_as_such(tmp_path: Path) -> None:
+    """Also where the landscape is not told: what the file is comes first."""
+    junk = tmp_path / "junk.npz"
+    junk.write_text("junk")
+    found = meanfield("diagnose", junk, "--out", tmp_path / "out")
+    assert found.code == 2
+    assert found.sentence.endswith("is not an .npz file of named arrays.")

@@ -1,14 +1,23 @@
 """The verdict on a curvature: known answers of all three kinds."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from landscapes import Neuron, RegressionLandscape, bootstrap
+from landscapes import Confined, Landscape, Neuron, RegressionLandscape, bootstrap
+from landscapes.networks import Redraw
 from particles import Ensemble, InvalidInput
 from saddle_analysis import HessianOperator, smallest_eigenpair
-from saddle_analysis.sensitivity import HeldOut, held_out_curvature, sample_sensitivity, verdict
+from saddle_analysis.sensitivity import (
+    HeldOut,
+    Verdict,
+    held_out_curvature,
+    sample_sensitivity,
+    verdict,
+)
 
 CLEAR = {"bootstrap": np.array([-0.10, -0.11, -0.09, -0.10])}
 VAGUE = {"bootstrap": np.array([-0.10, 0.11, -0.09, 0.10])}
@@ -48,29 +57,61 @@ def test_a_positive_curvature_is_judged_too() -> None:
     assert verdict(0.1, CLEAR).kind == "sample"
 
 
-def judged(x: jax.Array, f: jax.Array) -> str:
-    landscape = RegressionLandscape(x, f, "tanh")
+STRENGTH = 0.4
+
+
+def judged(x: jax.Array, f: jax.Array, ways: dict[str, Any], halves: bool = True) -> Verdict:
+    """The verdict on λ_min at the origin of tanh regression, confined by λ = 0.4.
+
+    There λ_min = 0.4 − ‖⟨f x⟩‖ over whichever samples there are.
+    """
+    landscape = Confined(RegressionLandscape(x, f, "tanh"), STRENGTH)
     origin = Ensemble(Neuron(a=jnp.zeros((2, 1)), w=jnp.zeros((2, x.shape[1]))))
     pair = smallest_eigenpair(HessianOperator(landscape, origin))
+    known = float(STRENGTH - jnp.linalg.norm(jnp.mean(f * x, 0)))
+    assert float(pair.values[0]) == pytest.approx(known, abs=1e-6)
+    redraws = {name: way(landscape) for name, way in ways.items()}
     seen = sample_sensitivity(
-        jax.random.key(1),
-        origin,
-        pair.fields,
-        {"bootstrap": bootstrap(landscape)},
-        [x.shape[0]],
-        replicates=32,
+        jax.random.key(1), origin, pair.fields, redraws, [x.shape[0]], replicates=32
     )
-    split = held_out_curvature(jax.random.key(2), landscape, origin)
-    draws = {"bootstrap": seen["curvature"][0, -1].values}
-    return verdict(float(pair.values[0]), draws, split).kind
+    draws = {name: seen["curvature"][i, -1].values for i, name in enumerate(ways)}
+    split = held_out_curvature(jax.random.key(2), landscape, origin) if halves else None
+    return verdict(float(pair.values[0]), draws, split)
 
 
-def test_signal_is_the_landscape_s_and_noise_is_not() -> None:
-    """At the origin λ_min = −‖⟨f x⟩‖: of a true correlation, or of one fitted to noise."""
+def redrawn_noise(landscape: Landscape) -> Redraw:
+    """Fresh inputs, and targets that know nothing of them: λ_min is 0.4 as samples grow."""
+
+    def redraw(key: jax.Array, size: int) -> Landscape:
+        one, two = jax.random.split(key)
+        x = jax.random.normal(one, (size, landscape.unwrapped.x.shape[1]))
+        return landscape.replace(x=x, f=jax.random.normal(two, (size, 1)))
+
+    return redraw
+
+
+def test_a_true_correlation_is_the_landscape_s() -> None:
+    """f = x₁: the population's λ_min is −0.6."""
     x = jax.random.normal(jax.random.key(0), (400, 20))
+    assert judged(x, x[:, :1], {"bootstrap": bootstrap}).kind == "landscape"
+
+
+def test_a_correlation_fitted_to_noise_is_the_sample_s_where_fresh_samples_tell() -> None:
+    """The population's λ_min is +0.4; 200 directions of 400 samples of noise give about −0.3."""
+    x = jax.random.normal(jax.random.key(0), (400, 200))
     noise = jax.random.normal(jax.random.key(3), (400, 1))
-    assert judged(x, x[:, :1] + 0.1 * noise) == "landscape"
-    assert judged(x, noise) != "landscape"
+    found = judged(x, noise, {"fresh samples": redrawn_noise})
+    assert found.kind == "sample"
+    assert set(found.votes.values()) == {"contradicts"}
+
+
+def test_the_bootstrap_against_held_out_samples_is_undecided() -> None:
+    """The bootstrap repeats the sample's correlation; the halves do not find each other's."""
+    x = jax.random.normal(jax.random.key(0), (400, 200))
+    noise = jax.random.normal(jax.random.key(3), (400, 1))
+    found = judged(x, noise, {"bootstrap": bootstrap})
+    assert found.kind == "undecided"
+    assert found.votes == {"bootstrap": "agrees", "held-out halves": "contradicts"}
 
 
 @pytest.mark.parametrize(
