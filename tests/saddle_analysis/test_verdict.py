@@ -81,10 +81,12 @@ def judged(x: jax.Array, f: jax.Array, ways: dict[str, Any], halves: bool = True
 
 def redrawn_noise(landscape: Landscape) -> Redraw:
     """Fresh inputs, and targets that know nothing of them: λ_min is 0.4 as samples grow."""
+    network = landscape.unwrapped
+    assert isinstance(network, RegressionLandscape)
 
     def redraw(key: jax.Array, size: int) -> Landscape:
         one, two = jax.random.split(key)
-        x = jax.random.normal(one, (size, landscape.unwrapped.x.shape[1]))
+        x = jax.random.normal(one, (size, network.x.shape[1]))
         return landscape.replace(x=x, f=jax.random.normal(two, (size, 1)))
 
     return redraw
