@@ -15,6 +15,7 @@ from particles import InvalidInput
 from ._attention import Attention
 from ._flows import FLOWS, Gradient
 from ._linear_attention import LinearAttention
+from ._modular_arithmetic import ModularArithmetic
 from ._options import Count, Natural, NonNegative, Positive, Seed, fill, hints_of, plain_table
 from ._registry import Registry
 from ._regression import Regression
@@ -26,6 +27,7 @@ PROBLEMS: Mapping[str, type] = {
     "regression": Regression,
     "linear-attention": LinearAttention,
     "softmax-attention": SoftmaxAttention,
+    "modular-arithmetic": ModularArithmetic,
 }
 
 #: What a configuration names by kind.
