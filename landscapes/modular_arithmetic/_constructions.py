@@ -59,7 +59,7 @@ def constructed_measure(
     """
     p = landscape.p
     require_odd_prime(p)
-    if landscape.activation != "quadratic" or landscape.target == "quadratic":
+    if not landscape.constructible:
         raise InvalidInput(
             f"landscape has activation {landscape.activation!r} and target {landscape.target!r}; "
             "measures are constructed for the quadratic activation and addition or subtraction."

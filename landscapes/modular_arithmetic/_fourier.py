@@ -27,13 +27,18 @@ def checked_modulus(p: int) -> int:
     return int(p)
 
 
+def is_odd_prime(p: int) -> bool:
+    """Whether the frequencies 1 … (p−1)/2 are all alike."""
+    return p > 2 and all(p % d for d in range(2, int(p**0.5) + 1))
+
+
 def require_odd_prime(p: int) -> None:
     """Refuse a modulus for which the frequencies 1 … (p−1)/2 are not all alike.
 
     Raises:
         InvalidInput: p is not an odd prime.
     """
-    if p < 3 or any(p % d == 0 for d in range(2, int(p**0.5) + 1)):
+    if not is_odd_prime(p):
         raise InvalidInput(f"p is {p}; the theory of frequencies needs an odd prime.")
 
 

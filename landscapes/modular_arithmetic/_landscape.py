@@ -14,7 +14,13 @@ from particles import Ensemble, InvalidInput, gaussian
 
 from .._base import Landscape
 from .._observables import Observable
-from ._fourier import Numbers, checked_modulus, checked_template, template_phasors
+from ._fourier import (
+    Numbers,
+    checked_modulus,
+    checked_template,
+    is_odd_prime,
+    template_phasors,
+)
 from ._theory import frequency_order
 
 TARGETS = ("addition", "subtraction", "quadratic")
@@ -168,6 +174,12 @@ class ModularArithmeticLandscape(Landscape):
     def p(self) -> int:
         """The modulus."""
         return self.template.shape[0]
+
+    @property
+    def constructible(self) -> bool:
+        """Whether `constructed_measure` can build a measure for any set of frequencies."""
+        linear = self.target in ("addition", "subtraction")
+        return linear and self.activation == "quadratic" and is_odd_prime(self.p)
 
     @property
     def particle(self) -> ModularNeuron:

@@ -67,7 +67,7 @@ class ModularArithmetic:
             activation=self.activation,
             loss=self.loss,
         )
-        exact = landscape.complete and self.loss == "squared" and self._theory
+        exact = landscape.complete and self.loss == "squared" and landscape.constructible
         theory = _Theory(landscape) if exact else None
         return Problem(
             landscape,
@@ -78,11 +78,6 @@ class ModularArithmetic:
             predicted=theory.predicted if theory else None,
             features=Features(theory.shares) if theory else None,
         )
-
-    @property
-    def _theory(self) -> bool:
-        odd_prime = self.p > 2 and all(self.p % d for d in range(2, int(self.p**0.5) + 1))
-        return odd_prime and self.activation == "quadratic" and self.target != "quadratic"
 
     def _template(self) -> np.ndarray | None:
         if not self.magnitudes:
