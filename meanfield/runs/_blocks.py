@@ -96,7 +96,7 @@ class Blocks:
 
     def _stops(self) -> bool:
         latest = self.tape.latest(self.plan.main.name)
-        return self.stop is not None and latest is not None and self.stop(latest)
+        return self.stop is not None and latest is not None and bool(self.stop(latest))
 
     def _good(self, values: Values, finite: np.ndarray) -> int:
         """How many rows come before the first that loses a seed."""
