@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from saddle_analysis.curves import crossing
+
 from ._linear_attention import plot_courses
 from ._theme import QUIET, legend, with_unit
 
@@ -58,8 +60,7 @@ def measure_panels(
     drawn.append(("Loss", "loss L(μ)", {"loss": _columns(one["loss"])}, None))
     loss = _columns(one["loss"])
     loss = np.median(loss, axis=1) if loss.ndim == 2 else loss
-    fallen = np.flatnonzero(loss <= 0.5 * (loss[0] + loss[-1]))
-    half = float(one["time"].values[fallen[0]]) if fallen.size else None
+    half = crossing(one["time"].values, loss, 0.5 * (loss[0] + loss[-1]))
     return [
         functools.partial(
             _draw,
@@ -82,10 +83,10 @@ def _draw(
     quantity: str,
     values: Values,
     levels: Mapping[str, float] | None,
-    half: float | None,
+    half: float,
     log_time: bool,
 ) -> None:
-    if half is not None:
+    if np.isfinite(half):
         ax.axvline(half, color=QUIET, lw=1, ls="--", zorder=0, label="half the loss")
     kept = slice(1, None) if log_time else slice(None)
     curves = {name: (times[kept], every[kept]) for name, every in values.items()}

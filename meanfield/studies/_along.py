@@ -65,7 +65,7 @@ class RunMeasures:
             ]
             return xarray.concat(parts, "seed")
         times, loss = data["time"].values, data["loss"].values
-        drop = crossing(times, loss, 0.5 * (loss[0] + loss[-1]), rising=bool(loss[0] < loss[-1]))
+        drop = crossing(times, loss, 0.5 * (loss[0] + loss[-1]))
         found = {"loss": drop}
         for name in (*RANKS, "increment_effective"):
             moved = np.abs(data[name].values - data[name].values[0])
