@@ -1,0 +1,36 @@
+"""What records cost: 6,000 steps of linear attention, each one recorded. Run with `make bench`."""
+
+import time
+
+import jax
+import numpy as np
+
+from meanfield import GradientFlow, at, every, simulate
+from meanfield.problems import LinearAttention
+
+PARTICLES, STEPS, DT, ROUNDS = 16, 6_000, 1e-3, 7
+
+
+def test_records_at_every_step(benchmark, capsys) -> None:
+    with jax.enable_x64(True):
+        problem = LinearAttention().build(jax.random.key(0))
+        start = problem.start(jax.random.key(1), PARTICLES)
+        flow = GradientFlow(problem.landscape, scheme="euler")
+
+        def seconds(record) -> float:
+            begin = time.perf_counter()
+            run = simulate(flow, start, horizon=STEPS * DT, dt=DT, record=record)
+            assert int(run.state.step) == STEPS
+            return time.perf_counter() - begin
+
+        def pair() -> tuple[float, float]:
+            return seconds(at(STEPS * DT)), seconds(every(DT))
+
+        pair()  # compiles
+        times = [pair() for _ in range(ROUNDS)]  # interleaved: load falls on both alike
+        benchmark.pedantic(lambda: seconds(every(DT)), rounds=1)
+    without, recorded = np.median(times, axis=0)
+    ratio = benchmark.extra_info["ratio"] = float(recorded / without)
+    with capsys.disabled():
+        print(f"\n{without:.3f} s without records, {recorded:.3f} s with all: {ratio:.2f} times")
+        print("target: at most 2 times; median of interleaved pairs")
