@@ -3,20 +3,25 @@
 Kills, full disks, malformed inputs, damaged checkpoints, dying partners, changed clocks, and pairs
 of equal simulations under stress. It prints what was tried, survived, wrong and lost; all but the
 first two must be zero. Wrong is a number that differs, or words that mislead; lost is a run that
-does not go on.
+does not go on. The figures are written as they grow: a campaign may be stopped at any time.
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
 import importlib
 import json
+import os
+import platform
 import shutil
+import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -25,12 +30,34 @@ from .tally import Context, Tally
 
 #: Parts with their share of the time.
 PARTS = {"kills": 20, "disks": 3, "inputs": 3, "damage": 2, "twins": 2, "stress": 4}
-LAST = Path(__file__).with_name("last.json")
+#: Faults of each part in a full campaign; a seventh of the kills are Ctrl-C.
+FULL = {"kills": 240, "disks": 50, "inputs": 200, "damage": 60, "twins": 24, "stress": 3000}
+HERE = Path(__file__).parent
+LAST = HERE / "last.json"
 
 
-def campaign(minutes: float, seed: int, parts: Sequence[str], folder: Path) -> list[Tally]:
-    """Run some parts, each for its share of the time, and each for one fault at least."""
-    server, tallies = Server(), []
+def campaign(
+    minutes: float,
+    seed: int,
+    parts: Sequence[str],
+    folder: Path,
+    *,
+    least: dict[str, int] | None = None,
+    at_once: int = 2,
+    changed: Callable[[list[Tally]], object] = lambda tallies: None,
+) -> list[Tally]:
+    """Run some parts, each for its share of the time, and each for one fault at least.
+
+    Args:
+        minutes: in all.
+        seed: of every choice.
+        parts: names.
+        folder: for what the runs write.
+        least: faults of a part to try however long it takes.
+        at_once: processes to be killed that run at a time.
+        changed: called with the tallies after each count.
+    """
+    server, tallies = Server(), list[Tally]()
     whole = sum(PARTS[name] for name in parts)
     try:
         for name in parts:
@@ -39,23 +66,24 @@ def campaign(minutes: float, seed: int, parts: Sequence[str], folder: Path) -> l
             print(f"{name} …", flush=True)
             deadline = time.monotonic() + 60 * minutes * PARTS[name] / whole
             rng = np.random.default_rng([seed, list(PARTS).index(name)])
-            module = importlib.import_module(f"faults.{name}")
-            tallies.append(module.run(Context(server, own, rng, deadline)))
+            tallies.append(Tally(name, lambda: changed(tallies)))
+            context = Context(
+                server, own, rng, deadline, tallies[-1], (least or {}).get(name, 0), at_once
+            )
+            importlib.import_module(f"faults.{name}").run(context)
     finally:
         server.close()
     return tallies
 
 
-def figures(tallies: Sequence[Tally], minutes: float, seed: int) -> dict:
-    """Plain values, for the page on reliability."""
-    from meanfield.runs import provenance
-
+def figures(tallies: Sequence[Tally], minutes: float, seed: int) -> dict[str, Any]:
+    """Plain values of one campaign, for the page on reliability."""
     return {
         "minutes": round(minutes, 1),
         "seed": seed,
         "date": time.strftime("%Y-%m-%d"),
-        "with": provenance(),
-        "parts": [tally.to_dict() for tally in tallies],
+        "with": _setting(),
+        "parts": [tally.to_dict() for tally in tallies if tally.tried],
     }
 
 
@@ -68,21 +96,53 @@ def table(tallies: Sequence[Tally]) -> str:
     return "\n".join(rows)
 
 
+@functools.cache
+def _setting() -> dict[str, Any]:
+    from meanfield.runs import provenance
+
+    commit = subprocess.run(
+        ["git", "-C", str(HERE), "rev-parse", "--short=7", "HEAD"],
+        capture_output=True,
+        text=True,
+        check=False,
+    ).stdout.strip()
+    machine = f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores"
+    versions = {name: provenance()[name] for name in ("meanfield_flows", "jax", "python")}
+    return {"commit": commit or "unknown", "machine": machine} | versions
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the campaign; returns 1 if anything was wrong or lost."""
     parser = argparse.ArgumentParser("campaign", description=__doc__.splitlines()[0])
     parser.add_argument("--minutes", type=float, default=60.0, help="in all (default: 60)")
     parser.add_argument("--seed", type=int, default=0, help="of every choice (default: 0)")
     parser.add_argument("--only", action="append", choices=list(PARTS), help="may be repeated")
+    parser.add_argument("--full", action="store_true", help=f"however long it takes: {FULL}")
+    parser.add_argument("--at-once", type=int, default=2, help="processes to kill (default: 2)")
     parser.add_argument("--json", type=Path, default=LAST, help=f"figures (default: {LAST})")
+    parser.add_argument("--add", action="store_true", help="keep the campaigns in that file")
     parser.add_argument("--keep", action="store_true", help="keep the folders of all runs")
     options = parser.parse_args(arguments)
     folder, began = Path(tempfile.mkdtemp(prefix="faults-")), time.monotonic()
-    parts = options.only or list(PARTS)
-    tallies = campaign(options.minutes, options.seed, parts, folder)
-    took = (time.monotonic() - began) / 60
-    text = json.dumps(figures(tallies, took, options.seed), indent=2, ensure_ascii=False)
-    options.json.write_text(text + "\n", "utf-8")
+    earlier = json.loads(options.json.read_text("utf-8")) if options.add else []
+
+    def save(tallies: list[Tally]) -> None:
+        now = figures(tallies, (time.monotonic() - began) / 60, options.seed)
+        text = json.dumps([*earlier, now], indent=2, ensure_ascii=False)
+        part = options.json.with_suffix(".part")
+        part.write_text(text + "\n", "utf-8")
+        part.replace(options.json)
+
+    tallies = campaign(
+        options.minutes,
+        options.seed,
+        options.only or list(PARTS),
+        folder,
+        least=FULL if options.full else None,
+        at_once=options.at_once,
+        changed=save,
+    )
+    save(tallies)
     clean = all(tally.clean for tally in tallies)
     print(table(tallies))
     if clean and not options.keep:

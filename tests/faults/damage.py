@@ -17,9 +17,9 @@ from .setups import SETUPS, Setup, Undisturbed, differences, steps
 from .tally import Context, Tally
 
 
-def run(context: Context) -> Tally:
+def run(context: Context) -> None:
     """Every kind of damage in turn, on files of every class."""
-    tally = Tally("damage")
+    tally = context.tally
     undisturbed = Undisturbed(context.server, context.folder)
     setups = [setup for setup in SETUPS if setup.command == "simulate"]
     kinds = [*DAMAGES, "swapped", "all"]
@@ -39,7 +39,6 @@ def run(context: Context) -> Tally:
             what = _harm(context, folder / "out", DAMAGES[kind])
         _judge(context, tally, setup, whole, folder, kind, what)
         number += 1
-    return tally
 
 
 def _truncate(file: Path, rng: np.random.Generator) -> None:

@@ -15,9 +15,9 @@ from .tally import Context, Tally
 ROOM = "size=64m"
 
 
-def run(context: Context) -> Tally:
+def run(context: Context) -> None:
     """Disks of their own where one may be mounted; limits on the size of files elsewhere."""
-    tally = Tally("disks")
+    tally = context.tally
     undisturbed = Undisturbed(context.server, context.folder)
     faults = [_limited]
     if _can_mount(context.folder):
@@ -29,7 +29,6 @@ def run(context: Context) -> Tally:
         folder.mkdir()
         faults[number % len(faults)](context, tally, setup, undisturbed, folder)
         number += 1
-    return tally
 
 
 def _small(context: Context, tally: Tally, setup: Setup, whole: Undisturbed, folder: Path) -> None:

@@ -25,9 +25,9 @@ STALLED = 600.0  # seconds without an answer
 MEMORY = 24 * 2**30
 
 
-def run(context: Context) -> Tally:
+def run(context: Context) -> None:
     """All cases in an order of chance, as many as the time allows; some as a user types them."""
-    tally = Tally("inputs")
+    tally = context.tally
     cases = [*OPTIONS, *COMMANDS, *FILES, *PYTHON]
     order = context.rng.permutation(len(cases)).tolist()
     done = 0
@@ -45,7 +45,6 @@ def run(context: Context) -> Tally:
             done += 1
     for number in order[:3]:
         _typed(context, tally, cases[number])
-    return tally
 
 
 def _batch(context: Context, numbers: Sequence[int], done: int) -> dict[str, str]:

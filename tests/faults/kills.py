@@ -21,25 +21,24 @@ CODES = {
     signal.SIGTERM: (143, -15),  # before and after the run SIGTERM acts as usual
     signal.SIGINT: (130, -2),
 }
-AT_ONCE = 2  # chains; most of a chain is waiting for the moment
 MOMENTS = ["anywhere", "writing", "saved"]
 
 
-def run(context: Context) -> Tally:
+def run(context: Context) -> None:
     """Chains of up to five kills, over all setups in turn, until the time is over."""
-    tally = Tally("kills")
+    tally = context.tally
     undisturbed = Undisturbed(context.server, context.folder)
     numbers, base = itertools.count(), int(context.rng.integers(2**31))
 
+    # Most of a chain is waiting for the moment.
     def chains() -> None:
-        while (number := next(numbers)) < AT_ONCE or context.time_left:
+        while (number := next(numbers)) < context.at_once or context.time_left:
             own = dataclasses.replace(context, rng=np.random.default_rng([base, number]))
             _chain(own, tally, SETUPS[number % len(SETUPS)], undisturbed, number)
 
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        for worker in [pool.submit(chains) for _ in range(AT_ONCE)]:
+    with ThreadPoolExecutor(context.at_once) as pool:
+        for worker in [pool.submit(chains) for _ in range(context.at_once)]:
             worker.result()
-    return tally
 
 
 def _chain(

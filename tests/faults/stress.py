@@ -12,16 +12,16 @@ import json
 from pathlib import Path
 
 from .processes import forked
-from .tally import Context, Tally
+from .tally import Context
 
 VARIANTS = ["plain", "plain", "plain", "copied", "synchronous"]
 HISTORIES = ["fresh", "used"]
 PAIRS = {"fresh": 3, "used": 30}
 
 
-def run(context: Context) -> Tally:
+def run(context: Context) -> None:
     """Processes, each with some pairs, until the time is over."""
-    tally = Tally("stress")
+    tally = context.tally
     number = 0
     while context.time_left or number < len(HISTORIES):
         variant, history = context.choice(VARIANTS), HISTORIES[number % len(HISTORIES)]
@@ -45,7 +45,6 @@ def run(context: Context) -> Tally:
         if code != 0:
             tally.count(kind, "lost", f"exit code {code}: {child.last_words} ({child.stderr})")
         number += 1
-    return tally
 
 
 def _found(file: Path) -> list[dict]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -17,9 +18,14 @@ Verdict = Literal["survived", "wrong", "lost"]
 
 @dataclass
 class Tally:
-    """One part's faults: how many were tried, and how they ended."""
+    """One part's faults: how many were tried, and how they ended.
+
+    Args:
+        changed: called after each count.
+    """
 
     part: str
+    changed: Callable[[], object] = lambda: None
     tried: int = 0
     ends: Counter[Verdict] = field(default_factory=Counter)
     kinds: Counter[str] = field(default_factory=Counter)
@@ -33,6 +39,7 @@ class Tally:
         if verdict != "survived":
             self.failures.append({"kind": kind, "verdict": verdict, "why": why})
             print(f"  {self.part}: {verdict.upper()}: {kind}: {why}", flush=True)
+        self.changed()
 
     @property
     def clean(self) -> bool:
@@ -61,17 +68,23 @@ class Context:
         folder: of its own, for what it writes.
         rng: every choice comes from it.
         deadline: when to begin nothing new, on the monotonic clock.
+        tally: where the part counts.
+        least: how many faults to try at least, however long it takes.
+        at_once: how many processes that are to be killed may run at a time.
     """
 
     server: Server
     folder: Path
     rng: np.random.Generator
     deadline: float
+    tally: Tally
+    least: int = 0
+    at_once: int = 2
 
     @property
     def time_left(self) -> bool:
         """Whether to begin another one."""
-        return time.monotonic() < self.deadline
+        return time.monotonic() < self.deadline or self.tally.tried < self.least
 
     def choice(self, options: Any) -> Any:
         """One of several, by chance."""

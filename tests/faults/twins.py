@@ -29,9 +29,9 @@ TWINS = Setup(
 GIVEN_UP = 150.0  # seconds after which a partner left alone is ended from outside
 
 
-def run(context: Context) -> Tally:
+def run(context: Context) -> None:
     """Each in turn."""
-    tally = Tally("twins")
+    tally = context.tally
     undisturbed = Undisturbed(context.server, context.folder)
     number = 0
     faults = [_clock, _language, _moved, _partner]
@@ -40,7 +40,6 @@ def run(context: Context) -> Tally:
         folder.mkdir()
         faults[number % len(faults)](context, tally, undisturbed, folder)
         number += 1
-    return tally
 
 
 def _clock(context: Context, tally: Tally, whole: Undisturbed, folder: Path) -> None:
