@@ -63,6 +63,11 @@ def _work(order: dict[str, Any]) -> int:
 
     jax.config.update("jax_platforms", "cpu")
     jax.config.update("jax_num_cpu_devices", order["devices"])
+    if order["programs"]:
+        jax.config.update("jax_compilation_cache_dir", order["programs"])
+        jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+        seconds = 0.0 if order["keep"] else 1e9
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", seconds)
     if order["prelude"]:
         name, *values = order["prelude"]
         getattr(importlib.import_module("faults.preludes"), name)(*values)

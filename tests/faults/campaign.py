@@ -57,7 +57,7 @@ def campaign(
         at_once: processes to be killed that run at a time.
         changed: called with the tallies after each count.
     """
-    server, tallies = Server(), list[Tally]()
+    server, tallies = Server(folder / "programs"), list[Tally]()
     whole = sum(PARTS[name] for name in parts)
     try:
         for name in parts:

@@ -107,7 +107,7 @@ def _judge(
     said = f"{kind}: {what}"
     out = folder / "out"
     words = ["simulate", "--resume", out, "--quiet"]
-    child = forked(context.server, folder, words, devices=setup.devices)
+    child = forked(context.server, folder, words, devices=setup.devices, programs="shared")
     child.wait()
     why = f"exit code {child.code}: {child.last_words} ({child.stderr})"
     if "Traceback" in child.errors:

@@ -36,7 +36,7 @@ def _small(context: Context, tally: Tally, setup: Setup, whole: Undisturbed, fol
     size = int(10 ** context.rng.uniform(4.2, 6.3))
     with _disk(folder, f"size={size}") as disk:
         child = forked(context.server, folder, setup.words(folder, disk / "out"),
-                       devices=setup.devices)  # fmt: skip
+                       devices=setup.devices, programs="shared")  # fmt: skip
         child.wait()
         _mount(disk, f"remount,{ROOM}")
         _judge(context, tally, setup, whole, folder, disk / "out", child, "small disk")
@@ -75,7 +75,7 @@ def _limited(
     """No file may grow beyond a size."""
     size = int(10 ** context.rng.uniform(2.6, 4.8))  # the words of the end fit in
     words = setup.words(folder, folder / "out")
-    child = forked(context.server, folder, words, devices=setup.devices,
+    child = forked(context.server, folder, words, devices=setup.devices, programs="shared",
                    prelude=["limited_files", size])  # fmt: skip
     child.wait()
     _judge(context, tally, setup, whole, folder, folder / "out", child, "file size limit")
@@ -86,7 +86,7 @@ def _under_way(
 ) -> Child:
     _, seconds = whole.of(setup)
     words = setup.words(folder, out)
-    child = forked(context.server, folder, words, devices=setup.devices)
+    child = forked(context.server, folder, words, devices=setup.devices, programs="shared")
     deadline = time.monotonic() + context.rng.uniform(0, seconds)
     while child.running and time.monotonic() < deadline:
         time.sleep(0.005)
@@ -113,7 +113,13 @@ def _judge(
     ):
         tally.count(kind, "wrong", f"no sentence: {child.last_words} ({child.stderr})")
         return
-    again = forked(context.server, folder, setup.going_on(folder, out), devices=setup.devices)
+    again = forked(
+        context.server,
+        folder,
+        setup.going_on(folder, out),
+        devices=setup.devices,
+        programs="shared",
+    )
     if again.wait() != 0:
         tally.count(kind, "lost", f"does not go on: {again.last_words} ({again.stderr})")
         return

@@ -10,6 +10,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from . import variants
+
 ALLOWED = 1e-9
 SETTING: dict[str, Any] = {"horizon": 1.0, "dt": 0.02}
 
@@ -17,13 +19,11 @@ SETTING: dict[str, Any] = {"horizon": 1.0, "dt": 0.02}
 def pairs(seed: str, count: str, variant: str, history: str) -> int:
     """Run pairs; print one line of JSON for each."""
     jax.config.update("jax_enable_x64", True)
-    if variant == "synchronous":
-        jax.config.update("jax_cpu_enable_async_dispatch", False)
+    seen = variants.use(variant)
     from meanfield import GradientFlow, simulate
     from particles import particle_mesh, placed
 
-    if variant == "copied":
-        _never_donate()
+    at_once = variants.dispatched_at_once()
     rng = np.random.default_rng(int(seed))
     stop = threading.Event()
     load = [threading.Thread(target=_load, args=(stop, i), daemon=True) for i in range(1)]
@@ -44,6 +44,7 @@ def pairs(seed: str, count: str, variant: str, history: str) -> int:
         one, two = (_flat(run.ensemble) for run in ends)
         difference = float(np.max(np.abs(one - two), initial=0.0))
         entry = {"pair": number, "difference": difference, "allowed": ALLOWED}
+        entry |= {"seen": dict(seen), "at once": at_once}
         print(json.dumps(entry), flush=True)
         if not difference <= ALLOWED:
             told = {"seed": seed, "count": count, "variant": variant, "history": history}
@@ -106,18 +107,6 @@ def _load(stop: threading.Event, index: int) -> None:
     while not stop.wait(0.01):
         a = np.tanh(a @ a.T / 100)
         np.asarray(jnp.asarray(a) + index).sum()
-
-
-def _never_donate() -> None:
-    """Programs get copies to give away."""
-    from meanfield.runs import _compiled, _run
-
-    advance = _compiled.advance
-
-    def copying(flow: Any, state: Any, *rest: Any) -> Any:
-        return advance(flow, jax.tree.map(jnp.copy, state), *rest)
-
-    _run.advance = copying  # pyright: ignore
 
 
 def _flat(ensemble: Any) -> np.ndarray:

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 TESTS = Path(__file__).parents[1]
 PATIENCE = 600.0  # seconds that a small run may take at the most, on a machine under load
@@ -20,9 +20,14 @@ CRASHED = 70
 
 
 class Server:
-    """Forks processes that have all imports behind them."""
+    """Forks processes that have all imports behind them.
 
-    def __init__(self) -> None:
+    Args:
+        programs: where compiled programs are kept, for processes that may share them.
+    """
+
+    def __init__(self, programs: Path | None = None) -> None:
+        self.programs = programs
         self._lock = threading.Lock()
         self._process = subprocess.Popen(
             [sys.executable, "-m", "faults._server"],
@@ -104,6 +109,7 @@ def environment(**more: str) -> dict[str, str]:
     """That of this process, with the tests importable and no display."""
     paths = [str(TESTS), os.environ.get("PYTHONPATH", "")]
     own = {"PYTHONPATH": os.pathsep.join(p for p in paths if p), "MPLBACKEND": "Agg"}
+    own["TF_CPP_MIN_LOG_LEVEL"] = "3"  # a stored program warns of the machine it was compiled on
     return dict(os.environ) | own | more
 
 
@@ -115,8 +121,20 @@ def forked(
     devices: int = 1,
     prelude: Sequence[object] = (),
     target: str = "faults.processes:command",
+    programs: Literal["own", "shared", "kept"] = "own",
 ) -> Child:
-    """A forked process that works in a folder."""
+    """A forked process that works in a folder.
+
+    Args:
+        server: forks it.
+        folder: it works there.
+        arguments: of the target.
+        devices: that it has.
+        prelude: a function of `faults.preludes` with its arguments, called first.
+        target: `module:function`.
+        programs: whether it compiles all programs itself, may take those that another process
+            kept, or keeps its own. A process that is killed keeps none.
+    """
     stdout, stderr = _output(folder)
     order = {
         "folder": str(folder),
@@ -125,6 +143,8 @@ def forked(
         "environment": {},
         "devices": devices,
         "prelude": list(prelude),
+        "programs": None if programs == "own" else str(server.programs or ""),
+        "keep": programs == "kept",
         "target": target,
         "arguments": list(map(str, arguments)),
     }

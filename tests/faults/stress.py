@@ -14,7 +14,7 @@ from pathlib import Path
 from .processes import forked
 from .tally import Context
 
-VARIANTS = ["plain", "plain", "plain", "copied", "synchronous"]
+VARIANTS = ["plain", "plain", "plain", "undonated", "copied", "synchronous"]
 HISTORIES = ["fresh", "used"]
 PAIRS = {"fresh": 3, "used": 30}
 

@@ -47,7 +47,9 @@ def _clock(context: Context, tally: Tally, whole: Undisturbed, folder: Path) -> 
     setup = context.choice(SETUPS)
     prelude = ["jumping_clock", int(context.rng.integers(2**31))]
     words = setup.words(folder, folder / "out")
-    child = forked(context.server, folder, words, devices=setup.devices, prelude=prelude)
+    child = forked(
+        context.server, folder, words, devices=setup.devices, prelude=prelude, programs="shared"
+    )
     child.wait()
     _judge(tally, f"clock, {setup.name}", whole.of(setup)[0], folder / "out", child)
 
@@ -71,14 +73,16 @@ def _moved(context: Context, tally: Tally, whole: Undisturbed, folder: Path) -> 
     """Killed, copied to another place, and resumed there by a relative name."""
     setup = context.choice([s for s in SETUPS if s.command == "simulate"])
     out, there = folder / "out", folder / "an other plaçe"
-    child = forked(context.server, folder, setup.words(folder, out), devices=setup.devices)
+    child = forked(
+        context.server, folder, setup.words(folder, out), devices=setup.devices, programs="shared"
+    )
     _until_saved(child, out)
     child.signal(signal.SIGKILL)
     child.wait()
     shutil.copytree(out, there / "run")
     shutil.rmtree(out)
     words = ["simulate", "--resume", "run", "--quiet"]
-    rest = forked(context.server, there, words, devices=setup.devices)
+    rest = forked(context.server, there, words, devices=setup.devices, programs="shared")
     rest.wait()
     _judge(tally, f"moved, {setup.name}", whole.of(setup)[0], there / "run", rest)
 
