@@ -113,7 +113,7 @@ def _setting() -> dict[str, Any]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the campaign; returns 1 if anything was wrong or lost."""
-    parser = argparse.ArgumentParser("campaign", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser("campaign", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--minutes", type=float, default=60.0, help="in all (default: 60)")
     parser.add_argument("--seed", type=int, default=0, help="of every choice (default: 0)")
     parser.add_argument("--only", action="append", choices=list(PARTS), help="may be repeated")
