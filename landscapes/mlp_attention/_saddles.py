@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Key
 
 from particles import Ensemble, InvalidInput
@@ -76,16 +77,17 @@ def saddle_ensemble(
     if size < neurons:
         raise InvalidInput(f"size is {size}; it must be at least the {neurons} neurons given.")
 
-    hidden = landscape.activation(landscape.x @ positions.T)
-    basis, singular, rotation = jnp.linalg.svd(hidden / samples**0.5, full_matrices=False)
-    rank = int(jnp.sum(singular > 1e4 * jnp.finfo(singular.dtype).eps * singular[0]))
+    # Dense algebra in NumPy: eagerly, JAX would compile each of these operations.
+    hidden = np.asarray(landscape.activation(landscape.x @ positions.T))
+    basis, singular, rotation = np.linalg.svd(hidden / samples**0.5, full_matrices=False)
+    rank = int(np.sum(singular > 1e4 * np.finfo(singular.dtype).eps * singular[0]))
     basis = basis[:, :rank]
-    values, features = eigen_features(landscape)
-    if bool(jnp.any(values <= 0)):
+    values, features = map(np.asarray, eigen_features(landscape))
+    if bool(np.any(values <= 0)):
         raise InvalidInput("landscape has dependent target features; use canonical_form first.")
     inside = basis.T @ features / samples**0.5
-    lost = float(jnp.max(jnp.abs(1 - jnp.linalg.norm(inside, axis=0))))
-    if lost > 1e5 * float(jnp.finfo(inside.dtype).eps):
+    lost = float(np.max(np.abs(1 - np.linalg.norm(inside, axis=0))))
+    if lost > 1e5 * float(np.finfo(inside.dtype).eps):
         raise InvalidInput(
             f"positions do not span the target features (a part {lost:.1e} lies outside); give the "
             "teacher's own input weights, or use the restricted flow."
@@ -97,19 +99,21 @@ def saddle_ensemble(
         )
 
     key_offset, key_filler = jax.random.split(key)
-    random = jax.random.normal(key_filler, (rank, len(missing)), basis.dtype)
-    fillers = jnp.linalg.qr(jnp.concatenate([inside, random], axis=1))[0][:, outputs:]
+    random = np.asarray(jax.random.normal(key_filler, (rank, len(missing)), basis.dtype))
+    fillers = np.linalg.qr(np.concatenate([inside, random], axis=1))[0][:, outputs:]
     learned = [j for j in range(outputs) if j not in missing]
-    wanted = jnp.concatenate(
-        [inside[:, learned] * jnp.sqrt(values[jnp.array(learned, int)]), filler_scale * fillers],
+    wanted = np.concatenate(
+        [inside[:, learned] * np.sqrt(values[learned]), filler_scale * fillers],
         axis=1,
     )
     output_weights = rotation[:rank].T @ (wanted / singular[:rank, None])
 
-    owner = jnp.arange(size) % neurons
-    copies = jnp.bincount(owner, length=neurons)
-    offset = spread * jax.random.normal(key_offset, (size, outputs), basis.dtype)
-    total = jax.ops.segment_sum(offset, owner, neurons)
+    owner = np.arange(size) % neurons
+    copies = np.bincount(owner, minlength=neurons)
+    offset = spread * np.asarray(jax.random.normal(key_offset, (size, outputs), basis.dtype))
+    total = np.zeros((neurons, outputs), offset.dtype)
+    np.add.at(total, owner, offset)
     offset = offset - (total / copies[:, None])[owner]
     a = output_weights[owner] * (size / copies[owner])[:, None] + offset
-    return Ensemble(Neuron(a=a, w=positions[owner]))
+    w = np.asarray(positions)[owner]
+    return Ensemble(Neuron(a=jnp.asarray(a, basis.dtype), w=jnp.asarray(w)))

@@ -76,7 +76,7 @@ class HessianOperator(eqx.Module):
         self.landscape, self.ensemble, self.fast, self.part = landscape, ensemble, fast, part
         self.chunk = landscape.chunk(ensemble, chunk)
         self.moments = landscape.moments(ensemble, chunk=self.chunk)
-        self.dual = jax.grad(landscape.energy)(self.moments, fast)
+        self.dual = _slope(landscape, self.moments, fast)
 
     @property
     def size(self) -> int:
@@ -152,3 +152,10 @@ class HessianOperator(eqx.Module):
         shape = (self.size, self.size)
         linear: Any = scipy.sparse.linalg.LinearOperator
         return linear(shape, matvec=matvec, dtype=self.dtype)
+
+
+@eqx.filter_jit
+def _slope(landscape: Landscape, moments: PyTree, fast: PyTree | None) -> PyTree:
+    """dL/dm, in one compiled program."""
+    with jax.default_matmul_precision("highest"):
+        return jax.grad(landscape.energy)(moments, fast)
