@@ -9,6 +9,8 @@ from ._mesh import particle_mesh as particle_mesh
 from ._placement import drawn_on as drawn_on
 from ._placement import gathered as gathered
 from ._placement import placed as placed
+from ._points import Points as Points
+from ._points import UnbalancedWarning as UnbalancedWarning
 from ._starts import gaussian as gaussian
 from ._starts import restrict as restrict
 from ._starts import sphere as sphere

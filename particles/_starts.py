@@ -1,8 +1,10 @@
-"""Starting measures: i.i.d. draws of particles, and restriction to an invariant set.
+"""Starting measures: draws of particles, and restriction to an invariant set.
 
 `like` describes one particle: a pytree of arrays or `jax.ShapeDtypeStruct`s (every landscape of
 the library offers its own as `landscape.particle`). Parameters such as `scale` are a number for
-all leaves, or a pytree with the structure of `like`.
+all leaves, or a pytree with the structure of `like`. `points` says how particles are drawn:
+"random" for independent ones, which every law in N is about; "sobol" (balanced for N a power of
+two), "stratified" or "antithetic" for measures that represent the same law with fewer particles.
 """
 
 from __future__ import annotations
@@ -12,16 +14,24 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Key, PyTree
 
 from ._ensemble import Ensemble
 from ._errors import InvalidInput
+from ._points import Points, normal_points, require_points, uniform_points
 
 
 def gaussian(
-    key: Key[Array, ""], size: int, like: PyTree, *, scale: PyTree = 1.0, mean: PyTree = 0.0
+    key: Key[Array, ""],
+    size: int,
+    like: PyTree,
+    *,
+    scale: PyTree = 1.0,
+    mean: PyTree = 0.0,
+    points: Points = "random",
 ) -> Ensemble:
-    """N i.i.d. particles, every coordinate normal with the given mean and standard deviation.
+    """N particles, every coordinate normal with the given mean and standard deviation.
 
     Args:
         key: random key.
@@ -29,9 +39,11 @@ def gaussian(
         like: shapes and dtypes of one particle.
         scale: standard deviation.
         mean: of each coordinate.
+        points: how particles are drawn.
 
     Raises:
-        InvalidInput: `size` is below one, or `scale` or `mean` does not match `like`.
+        InvalidInput: `size` is below one or does not suit `points`, or `scale` or `mean`
+            does not match `like`.
 
     Example:
         >>> import jax
@@ -40,16 +52,22 @@ def gaussian(
         (8, 2)
     """
 
-    def draw(key: Array, shape: tuple, dtype: jnp.dtype, mean: Array, scale: Array) -> Array:
-        return mean + scale * jax.random.normal(key, shape, dtype)
+    def place(standard: Array, mean: Array, scale: Array) -> Array:
+        return mean + scale * standard
 
-    return _draw(draw, key, size, like, mean=mean, scale=scale)
+    return _draw(normal_points, place, key, size, like, points, mean=mean, scale=scale)
 
 
 def uniform(
-    key: Key[Array, ""], size: int, like: PyTree, *, low: PyTree = -1.0, high: PyTree = 1.0
+    key: Key[Array, ""],
+    size: int,
+    like: PyTree,
+    *,
+    low: PyTree = -1.0,
+    high: PyTree = 1.0,
+    points: Points = "random",
 ) -> Ensemble:
-    """N i.i.d. particles, every coordinate uniform on [low, high).
+    """N particles, every coordinate uniform on [low, high).
 
     Args:
         key: random key.
@@ -57,9 +75,11 @@ def uniform(
         like: shapes and dtypes of one particle.
         low: lower end of the interval.
         high: upper end of the interval.
+        points: how particles are drawn.
 
     Raises:
-        InvalidInput: `size` is below one, or `low` or `high` does not match `like`.
+        InvalidInput: `size` is below one or does not suit `points`, or `low` or `high`
+            does not match `like`.
 
     Example:
         >>> import jax
@@ -68,23 +88,32 @@ def uniform(
         True
     """
 
-    def draw(key: Array, shape: tuple, dtype: jnp.dtype, low: Array, high: Array) -> Array:
-        return low + (high - low) * jax.random.uniform(key, shape, dtype)
+    def place(standard: Array, low: Array, high: Array) -> Array:
+        return low + (high - low) * standard
 
-    return _draw(draw, key, size, like, low=low, high=high)
+    return _draw(uniform_points, place, key, size, like, points, low=low, high=high)
 
 
-def sphere(key: Key[Array, ""], size: int, like: PyTree, *, radius: PyTree = 1.0) -> Ensemble:
-    """N i.i.d. particles, every leaf uniform on the sphere of the given radius.
+def sphere(
+    key: Key[Array, ""],
+    size: int,
+    like: PyTree,
+    *,
+    radius: PyTree = 1.0,
+    points: Points = "random",
+) -> Ensemble:
+    """N particles, every leaf uniform on the sphere of the given radius.
 
     Args:
         key: random key.
         size: number of particles N.
         like: shapes and dtypes of one particle.
         radius: Euclidean norm of each leaf; a scalar leaf is ± the radius.
+        points: how particles are drawn.
 
     Raises:
-        InvalidInput: `size` is below one, or `radius` does not match `like`.
+        InvalidInput: `size` is below one or does not suit `points`, or `radius`
+            does not match `like`.
 
     Example:
         >>> import jax
@@ -93,12 +122,13 @@ def sphere(key: Key[Array, ""], size: int, like: PyTree, *, radius: PyTree = 1.0
         [2.0, 2.0]
     """
 
-    def draw(key: Array, shape: tuple, dtype: jnp.dtype, radius: Array) -> Array:
-        points = jax.random.normal(key, (shape[0], math.prod(shape[1:])), dtype)
-        points = points / jnp.linalg.norm(points, axis=1, keepdims=True)
-        return radius * points.reshape(shape)
+    def place(standard: Array, radius: Array) -> Array:
+        flat = standard.reshape(size, -1)
+        return radius * (flat / jnp.linalg.norm(flat, axis=1, keepdims=True)).reshape(
+            standard.shape
+        )
 
-    return _draw(draw, key, size, like, radius=radius)
+    return _draw(normal_points, place, key, size, like, points, radius=radius)
 
 
 def restrict(ensemble: Ensemble, mask: PyTree) -> Ensemble:
@@ -127,7 +157,13 @@ def restrict(ensemble: Ensemble, mask: PyTree) -> Ensemble:
 
 
 def _draw(
-    draw: Callable[..., Array], key: Array, size: int, like: PyTree, **parameters: PyTree
+    standard: Callable[..., Array],
+    place: Callable[..., Array],
+    key: Array,
+    size: int,
+    like: PyTree,
+    points: Points,
+    **parameters: PyTree,
 ) -> Ensemble:
     if size < 1:
         raise InvalidInput(f"size is {size}; an ensemble needs at least N = 1 particle.")
@@ -135,12 +171,32 @@ def _draw(
     columns = {
         name: jax.tree.leaves(_aligned(like, value, name)[1]) for name, value in parameters.items()
     }
-    drawn = []
-    for index, leaf in enumerate(leaves):
-        dtype = jnp.result_type(leaf.dtype)
-        values = {name: jnp.asarray(column[index], dtype) for name, column in columns.items()}
-        drawn.append(draw(jax.random.fold_in(key, index), (size, *leaf.shape), dtype, **values))
-    return Ensemble(jax.tree.unflatten(structure, drawn))
+    placed = []
+    for index, drawn in enumerate(_standard(standard, key, size, leaves, points)):
+        values = {name: jnp.asarray(column[index], drawn.dtype) for name, column in columns.items()}
+        placed.append(place(drawn, **values))
+    return Ensemble(jax.tree.unflatten(structure, placed))
+
+
+def _standard(
+    standard: Callable[..., Array], key: Array, size: int, leaves: list, points: Points
+) -> list[Array]:
+    """Standard points for every leaf: each its own key, or one joint point for all leaves."""
+    widths = [math.prod(leaf.shape) for leaf in leaves]
+    dtypes = [jnp.result_type(leaf.dtype) for leaf in leaves]
+    require_points(points, size, sum(widths))
+    if points == "random":
+        drawn = [
+            standard(jax.random.fold_in(key, index), size, width, dtype, points)
+            for index, (width, dtype) in enumerate(zip(widths, dtypes, strict=True))
+        ]
+    else:
+        joint = standard(key, size, sum(widths), jnp.result_type(*dtypes), points)
+        drawn = jnp.split(joint, np.cumsum(widths)[:-1].tolist(), axis=1)
+    return [
+        part.astype(dtype).reshape(size, *leaf.shape)
+        for part, dtype, leaf in zip(drawn, dtypes, leaves, strict=True)
+    ]
 
 
 def _aligned(like: PyTree, values: PyTree, name: str) -> tuple[PyTree, PyTree]:

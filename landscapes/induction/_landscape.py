@@ -12,7 +12,7 @@ import numpy as np
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Key, PyTree
 
-from particles import Ensemble, InvalidInput, gaussian
+from particles import Ensemble, InvalidInput, Points, gaussian
 
 from .._base import Landscape
 from .._observables import Observable
@@ -219,24 +219,30 @@ def circuits(
 
 
 def circuit_start(
-    key: Key[Array, ""], landscape: Landscape, size: int, *, scale: float = 0.1
+    key: Key[Array, ""],
+    landscape: Landscape,
+    size: int,
+    *,
+    scale: float = 0.1,
+    points: Points = "random",
 ) -> Ensemble:
-    """I.i.d. circuits with normal parameters of standard deviation `scale`.
+    """Circuits with normal parameters of standard deviation `scale`.
 
     Args:
         key: random key.
         landscape: gives the shapes.
         size: number of circuits.
         scale: standard deviation of α, β and γ.
+        points: how circuits are drawn, as in `particles.gaussian`.
 
     Raises:
-        InvalidInput: `size` is below one.
+        InvalidInput: `size` is below one, or does not suit `points`.
 
     Example:
         >>> circuit_start(jax.random.key(0), InductionLandscape(4), 5).size
         5
     """
-    return gaussian(key, size, landscape.particle, scale=scale)
+    return gaussian(key, size, landscape.particle, scale=scale, points=points)
 
 
 def _circuit_shape(dtype: DTypeLike) -> Circuit:

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key
 
-from particles import Ensemble, InvalidInput, gaussian
+from particles import Ensemble, InvalidInput, Points, gaussian
 
 from .._base import Landscape, compiled_precisely
 from .._observables import Observable
@@ -271,8 +271,9 @@ def head_start(
     *,
     scale: float = 0.01,
     extra: float = 0.0,
+    points: Points = "random",
 ) -> Ensemble:
-    """I.i.d. Gaussian heads: every coordinate of standard deviation `scale`.
+    """Gaussian heads: every coordinate of standard deviation `scale`.
 
     With full token blocks the weights that are not useful (v_x, and the row of U or column of K
     that reads labels) have standard deviation `extra`: zero in the published code, which on a
@@ -284,9 +285,10 @@ def head_start(
         size: number of heads N.
         scale: of the useful weights.
         extra: of the others.
+        points: how heads are drawn, as in `particles.gaussian`.
 
     Raises:
-        InvalidInput: `size` is below one.
+        InvalidInput: `size` is below one, or does not suit `points`.
 
     Example:
         >>> import jax
@@ -296,7 +298,7 @@ def head_start(
         >>> start.particles.u.shape
         (5, 2, 2)
     """
-    heads = gaussian(key, size, landscape.particle)
+    heads = gaussian(key, size, landscape.particle, points=points)
     factors = jax.tree.map(lambda useful: jnp.where(useful, scale, extra), landscape.useful)
     return heads.with_particles(jax.tree.map(jnp.multiply, heads.particles, factors))
 

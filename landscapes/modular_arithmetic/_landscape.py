@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key, PyTree
 
-from particles import Ensemble, InvalidInput, gaussian
+from particles import Ensemble, InvalidInput, Points, gaussian
 
 from .._base import Landscape
 from .._observables import Observable
@@ -279,9 +279,14 @@ class ModularArithmeticLandscape(Landscape):
 
 
 def modular_start(
-    key: Key[Array, ""], landscape: ModularArithmeticLandscape, size: int, *, scale: float = 1.0
+    key: Key[Array, ""],
+    landscape: ModularArithmeticLandscape,
+    size: int,
+    *,
+    scale: float = 1.0,
+    points: Points = "random",
 ) -> Ensemble:
-    """I.i.d. neurons with normal weights of standard deviation `scale`.
+    """Neurons with normal weights of standard deviation `scale`.
 
     One is Gromov's start. The predictor is zero in the mean, and its N → ∞ limit moves.
 
@@ -290,9 +295,10 @@ def modular_start(
         landscape: gives the shapes.
         size: number of neurons N.
         scale: standard deviation of every weight.
+        points: how neurons are drawn, as in `particles.gaussian`.
 
     Raises:
-        InvalidInput: `size` is below one, or a negative scale.
+        InvalidInput: `size` is below one or does not suit `points`, or a negative scale.
 
     Example:
         >>> mu = modular_start(jax.random.key(0), ModularArithmeticLandscape(5), 4)
@@ -301,7 +307,7 @@ def modular_start(
     """
     if not scale >= 0:
         raise InvalidInput(f"scale is {scale}; it must not be negative.")
-    return gaussian(key, size, landscape.particle, scale=scale)
+    return gaussian(key, size, landscape.particle, scale=scale, points=points)
 
 
 def _require_choice(name: str, value: str, choices: tuple[str, ...]) -> None:

@@ -7,14 +7,13 @@ from typing import Literal
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Key
 
 from particles import InvalidInput
 
 from .._base import Landscape
 from ._neurons import NeuronLandscape
-from ._samples import draw_inputs
+from ._samples import EVENLY, draw_inputs
 
 #: Draws a landscape of a given number of samples, as its key says.
 Redraw = Callable[[Key[Array, ""], int], Landscape]
@@ -58,8 +57,8 @@ def fresh_samples(
         landscape: of networks; gives activation, ridge, prompt length and input dimension.
         target: f°, from inputs `(samples, inputs)` to `(samples, outputs)`.
         distribution: of the inputs, as in `draw_inputs`; with `"quasi"` one of its names.
-        method: `"plain"` for independent samples; `"quasi"` for scrambled Sobol points (scipy),
-            whose averages of smooth functions err less. Their numbers are powers of two.
+        method: `"plain"` for independent samples; `"quasi"` for scrambled Sobol points, whose
+            averages of smooth functions err less. Their numbers are powers of two.
 
     Raises:
         InvalidInput: an unknown method, quasi-Monte Carlo of a distribution without a name, or a
@@ -81,45 +80,21 @@ def fresh_samples(
         )
     if method not in ("plain", "quasi"):
         raise InvalidInput(f"method is {method!r}; choose 'plain' or 'quasi'.")
-    if method == "quasi" and (callable(distribution) or distribution not in QUANTILES):
+    if method == "quasi" and (callable(distribution) or distribution not in EVENLY):
         raise InvalidInput(
-            f"distribution is {distribution!r}; quasi-Monte Carlo needs one of {list(QUANTILES)}."
+            f"distribution is {distribution!r}; quasi-Monte Carlo needs one of {list(EVENLY)}."
         )
 
     def redraw(key: Array, size: int) -> Landscape:
         dim = network.x.shape[1]
-        if method == "quasi":
-            x = _quasi(key, _checked(size), dim, str(distribution))
-        else:
-            x = draw_inputs(key, size, dim, distribution)
+        if method == "quasi" and size & (size - 1):
+            raise InvalidInput(f"size is {size}; Sobol points are balanced for powers of two only.")
+        points = "sobol" if method == "quasi" else "random"
+        x = draw_inputs(key, _checked(size), dim, distribution, points=points)
         x = jnp.asarray(x, network.x.dtype)
         return landscape.replace(x=x, f=target(x))
 
     return redraw
-
-
-def _normal(u: np.ndarray) -> np.ndarray:
-    from scipy.special import ndtri
-
-    return ndtri(u)
-
-
-#: Quantile functions of the distributions of `draw_inputs`.
-QUANTILES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
-    "normal": _normal,
-    "uniform": lambda u: 3**0.5 * (2 * u - 1),
-    "rademacher": lambda u: np.where(u < 0.5, -1.0, 1.0),
-}
-
-
-def _quasi(key: Array, size: int, dim: int, distribution: str) -> np.ndarray:
-    from scipy.stats import qmc
-
-    if size & (size - 1):
-        raise InvalidInput(f"size is {size}; Sobol points are balanced for powers of two only.")
-    seed = np.asarray(jax.random.bits(key, (4,))).tolist()
-    points = qmc.Sobol(dim, scramble=True, rng=np.random.default_rng(seed)).random(size)
-    return QUANTILES[distribution](np.clip(points, 1e-12, 1 - 1e-12))
 
 
 def _checked(size: int) -> int:

@@ -9,14 +9,35 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float, Key
 
-from particles import InvalidInput
-from particles.internal import require_finite, require_real
+from particles import InvalidInput, Points
+from particles.internal import (
+    normal_points,
+    require_finite,
+    require_points,
+    require_real,
+    uniform_points,
+)
+
+
+def _uniform(key: Array, size: int, dim: int, dtype: jnp.dtype, points: Points) -> Array:
+    return 3**0.5 * (2 * uniform_points(key, size, dim, dtype, points) - 1)
+
+
+def _rademacher(key: Array, size: int, dim: int, dtype: jnp.dtype, points: Points) -> Array:
+    return jnp.where(uniform_points(key, size, dim, dtype, points) < 0.5, 1.0, -1.0).astype(dtype)
+
 
 #: Input distributions by name: functions of (key, shape, dtype), all of unit variance.
 DISTRIBUTIONS: dict[str, Callable[..., Array]] = {
     "normal": jax.random.normal,
     "uniform": lambda key, shape, dtype: 3**0.5 * jax.random.uniform(key, shape, dtype, -1, 1),
     "rademacher": lambda key, shape, dtype: jax.random.rademacher(key, shape, dtype),
+}
+#: The same laws on evenly spread points: functions of (key, size, dim, dtype, points).
+EVENLY: dict[str, Callable[..., Array]] = {
+    "normal": normal_points,
+    "uniform": _uniform,
+    "rademacher": _rademacher,
 }
 
 
@@ -49,8 +70,10 @@ def draw_inputs(
     distribution: str | Callable[..., Array] = "normal",
     *,
     symmetric: Sequence[int] = (),
+    points: Points = "random",
+    whiten: bool = False,
 ) -> Float[Array, "samples dim"]:
-    """Draw inputs, optionally closed under sign flips of some coordinates.
+    """Draw inputs, optionally evenly spread, whitened, and closed under sign flips.
 
     A set that the flips map to itself makes the subspace where those input weights vanish
     invariant under the flow. (theory.md, section 2)
@@ -61,23 +84,25 @@ def draw_inputs(
         dim: number of columns d.
         distribution: a name, or a callable of (key, shape, dtype).
         symmetric: coordinates whose sign flips must leave the set of rows unchanged.
+        points: how rows are drawn, see `particles.gaussian`; averages over `"sobol"` or
+            `"stratified"` rows err less. With symmetric coordinates the flips act on M/2^s of them.
+        whiten: map the rows linearly so that their mean is zero and their covariance the identity.
 
     Raises:
-        InvalidInput: unknown distribution, sizes not positive, M no multiple of 2^s, or a
-            symmetric coordinate that does not exist or is named twice.
+        InvalidInput: unknown distribution, sizes not positive, M no multiple of 2^s or not suited
+            to `points`, a symmetric coordinate that does not exist or is named twice, a callable
+            distribution with `points`, or too few rows (or rows of ±1) to whiten.
 
     Example:
         >>> import jax
         >>> draw_inputs(jax.random.key(0), 8, 3, symmetric=[2])[:, 2].sum().item()
         0.0
     """
-    if isinstance(distribution, str):
-        if distribution not in DISTRIBUTIONS:
-            raise InvalidInput(
-                f"distribution is {distribution!r}; choose one of {sorted(DISTRIBUTIONS)} "
-                "or give a callable."
-            )
-        distribution = DISTRIBUTIONS[distribution]
+    if isinstance(distribution, str) and distribution not in DISTRIBUTIONS:
+        raise InvalidInput(
+            f"distribution is {distribution!r}; choose one of {sorted(DISTRIBUTIONS)} "
+            "or give a callable."
+        )
     if samples < 1 or dim < 1:
         raise InvalidInput(f"samples is {samples} and dim is {dim}; both must be positive.")
     if any(not 0 <= axis < dim for axis in symmetric) or len(set(symmetric)) < len(symmetric):
@@ -91,12 +116,46 @@ def draw_inputs(
             f"multiple of {copies}."
         )
     dtype = jnp.result_type(float)
-    base = distribution(key, (samples // copies, dim), dtype)
+    rows = samples // copies
+    require_points(points, rows, dim)
+    if points == "random":
+        draw = distribution if callable(distribution) else DISTRIBUTIONS[distribution]
+        base = draw(key, (rows, dim), dtype)
+    elif callable(distribution):
+        raise InvalidInput(
+            f"points is {points!r}, but distribution is a callable, which draws its own; name one "
+            f"of {sorted(DISTRIBUTIONS)}."
+        )
+    else:
+        base = EVENLY[distribution](key, rows, dim, dtype, points)
+    if whiten:
+        base = _whitened(base, symmetric, distribution)
     flips = jnp.ones((copies, dim), dtype)
     if symmetric:
         signs = jnp.array(list(itertools.product((1.0, -1.0), repeat=len(symmetric))), dtype)
         flips = flips.at[:, jnp.array(symmetric)].set(signs)
     return (flips[:, None, :] * base[None]).reshape(samples, dim)
+
+
+@jax.default_matmul_precision("highest")
+def _whitened(
+    base: Float[Array, "rows dim"], symmetric: Sequence[int], distribution: str | Callable
+) -> Float[Array, "rows dim"]:
+    """Rows of mean zero and covariance one once the flips have acted on them."""
+    rows, dim = base.shape
+    if distribution == "rademacher":
+        raise InvalidInput("whiten is true, but rows of ±1 would not stay so; do not whiten them.")
+    if rows <= dim:
+        raise InvalidInput(
+            f"whiten is true, but {rows} rows before sign flips do not span {dim} dimensions; "
+            f"draw at least {dim + 1}."
+        )
+    # The flips make a symmetric coordinate's mean and its correlations zero.
+    free = jnp.ones(dim, base.dtype).at[jnp.array(symmetric, int)].set(0)
+    together = jnp.outer(free, free) + jnp.diag(1 - free)
+    base = base - free * jnp.mean(base, axis=0)
+    values, vectors = jnp.linalg.eigh(together * (base.T @ base) / rows)
+    return base @ (together * ((vectors / jnp.sqrt(values)) @ vectors.T))
 
 
 @jax.default_matmul_precision("highest")

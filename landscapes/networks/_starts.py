@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Key
 
-from particles import Ensemble, gaussian
+from particles import Ensemble, Points, gaussian
 
 from ._neurons import Neuron, NeuronLandscape
 
@@ -20,8 +20,9 @@ def neuron_start(
     scale_a: float = 1.0,
     scale_w: float = 1.0,
     law: Key[Array, ""] | None = None,
+    points: Points = "random",
 ) -> Ensemble:
-    """I.i.d. neurons with E[a σ(wᵀx)] ≠ 0 of rank k: a start that has an N → ∞ limit.
+    """Neurons with E[a σ(wᵀx)] ≠ 0 of rank k: a start that has an N → ∞ limit.
 
     Input weights are normal with variance `scale_w²/d`; output weights are
     a = output_mean · P w̃ + scale_a · noise, with w̃ the standardised input weights and P a k×d
@@ -37,9 +38,10 @@ def neuron_start(
         scale_a: standard deviation of the uncorrelated part of the output weights.
         scale_w: root mean square norm of the input weights.
         law: draws P instead of `key`, for starts that share one law and differ in their draws.
+        points: how neurons are drawn, as in `particles.gaussian`.
 
     Raises:
-        InvalidInput: `size` is below one.
+        InvalidInput: `size` is below one, or does not suit `points`.
 
     Example:
         >>> import jax
@@ -52,7 +54,8 @@ def neuron_start(
     inputs, outputs = landscape.x.shape[1], landscape.f.shape[1]
     key_neurons, key_directions = jax.random.split(key)
     key_directions = key_directions if law is None else law
-    ensemble = gaussian(key_neurons, size, landscape.particle, scale=Neuron(a=scale_a, w=1.0))
+    scale = Neuron(a=scale_a, w=1.0)
+    ensemble = gaussian(key_neurons, size, landscape.particle, scale=scale, points=points)
     a, standard = ensemble.particles
     long, short = max(inputs, outputs), min(inputs, outputs)
     basis = jnp.linalg.qr(jax.random.normal(key_directions, (long, short), standard.dtype))[0]

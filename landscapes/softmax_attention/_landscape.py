@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key, PyTree
 
-from particles import Ensemble, InvalidInput, gaussian
+from particles import Ensemble, InvalidInput, Points, gaussian
 from particles.internal import require_finite
 
 from .._base import Landscape
@@ -252,9 +252,14 @@ class SoftmaxAttentionBatch(Landscape):
 
 
 def softmax_head_start(
-    key: Key[Array, ""], landscape: SoftmaxAttentionLandscape, size: int = 1, *, scale: float = 0.0
+    key: Key[Array, ""],
+    landscape: SoftmaxAttentionLandscape,
+    size: int = 1,
+    *,
+    scale: float = 0.0,
+    points: Points = "random",
 ) -> Ensemble:
-    """I.i.d. heads with normal logits of standard deviation `scale`; HCL23's start Q = 0 at zero.
+    """Heads with normal logits of standard deviation `scale`; HCL23's start Q = 0 at zero.
 
     Heads that start equal stay equal and act as one. Attention is bounded, so every scale has an
     N → ∞ limit.
@@ -264,9 +269,10 @@ def softmax_head_start(
         landscape: gives the shapes.
         size: number of heads N.
         scale: standard deviation of the logits.
+        points: how heads are drawn, as in `particles.gaussian`.
 
     Raises:
-        InvalidInput: `size` is below one.
+        InvalidInput: `size` is below one, or does not suit `points`.
 
     Example:
         >>> import jax
@@ -274,4 +280,4 @@ def softmax_head_start(
         >>> softmax_head_start(jax.random.key(0), landscape).particles.tolist()
         [[[0.0, 0.0], [0.0, 0.0]]]
     """
-    return gaussian(key, size, landscape.particle, scale=scale)
+    return gaussian(key, size, landscape.particle, scale=scale, points=points)

@@ -76,8 +76,9 @@ class Converge(Common):
             )
         if not getattr(self.start, "independent", True):
             raise InvalidInput(
-                "start is a construction or a file; N → ∞ needs i.i.d. draws: choose 'default', "
-                "'gaussian', 'sphere' or 'uniform'."
+                "start is a construction, a file or points that are not random; laws of N → ∞ are "
+                "about i.i.d. draws: choose 'default', 'gaussian', 'sphere' or 'uniform' with "
+                "random points."
             )
         out = self.folder() if self.resume is None else resumed_folder(self, "nothing")
         sizes = [options.smallest]

@@ -98,7 +98,9 @@ class LinearAttention:
         exact = not self.prompts and (self.parameters == "merged" or self.rank == 1)
         return Problem(
             landscape,
-            lambda key, size: head_start(key, landscape, size, scale=START_SCALE),
+            lambda key, size, points="random": head_start(
+                key, landscape, size, scale=START_SCALE, points=points
+            ),
             saddle=theory.saddle if exact else None,
             missing=tuple(range(values.size)),
             redraws={"fresh prompts": bootstrap(landscape)},

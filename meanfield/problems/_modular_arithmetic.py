@@ -71,7 +71,9 @@ class ModularArithmetic:
         theory = _Theory(landscape) if exact else None
         return Problem(
             landscape,
-            lambda key, size: modular_start(key, landscape, size, scale=self.start_scale),
+            lambda key, size, points="random": modular_start(
+                key, landscape, size, scale=self.start_scale, points=points
+            ),
             saddle=theory.saddle if theory else None,
             missing=(theory.count - 1,) if theory else (),
             levels=theory.levels if theory else {},

@@ -27,7 +27,7 @@ from landscapes import (
     neuron_start,
 )
 from landscapes.mlp_attention import teach
-from particles import InvalidInput, gaussian
+from particles import Ensemble, InvalidInput, Points, gaussian
 
 from ._options import Count, Feature, Positive
 from ._problem import Draw
@@ -69,6 +69,10 @@ class NetworkOptions:
     """Eigenvalues of the drawn targets' second moment."""
     distribution: Literal["normal", "uniform", "rademacher"] = "normal"
     """Of the drawn inputs."""
+    points: Points = "random"
+    """How inputs are drawn: averages over evenly spread ones err less."""
+    whiten: bool = False
+    """Make the drawn inputs' mean zero and their covariance the identity."""
     symmetric: tuple[Feature, ...] = ()
     """Input coordinates, numbered from 0, whose sign flips the drawn samples respect."""
 
@@ -100,7 +104,12 @@ class NetworkOptions:
         )
         teacher = gaussian(keys[0], self.teacher_neurons, struct, scale=Neuron(a=1.0, w=0.5))
         inputs = functools.partial(
-            draw_inputs, dim=self.dim, distribution=self.distribution, symmetric=self.symmetric
+            draw_inputs,
+            dim=self.dim,
+            distribution=self.distribution,
+            symmetric=self.symmetric,
+            points=self.points,
+            whiten=self.whiten,
         )
         x = inputs(keys[1], self.samples)
         f, transform = canonical_form(teach(teacher, x, self.activation), self.spectrum)
@@ -114,7 +123,11 @@ class NetworkOptions:
 
 def network_start(landscape: NeuronLandscape, law: Key[Array, ""]) -> Draw:
     """The start of network problems: all draws share one law."""
-    return lambda key, size: neuron_start(key, landscape, size, law=law)
+
+    def start(key: Key[Array, ""], size: int, points: Points = "random") -> Ensemble:
+        return neuron_start(key, landscape, size, law=law, points=points)
+
+    return start
 
 
 def network_redraws(

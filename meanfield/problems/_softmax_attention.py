@@ -71,7 +71,9 @@ class SoftmaxAttention:
             levels = {"minimum": float(np.mean(query_floor(probabilities, self.length)))}
         return Problem(
             landscape,
-            lambda key, size: softmax_head_start(key, landscape, size, scale=START_SCALE),
+            lambda key, size, points="random": softmax_head_start(
+                key, landscape, size, scale=START_SCALE, points=points
+            ),
             redraws={} if self.length == math.inf else {"fresh prompts": fresh},
             levels=levels,
             fresh=None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +13,7 @@ import jax
 from jaxtyping import Array, Key, PyTree
 
 from landscapes import NeuronLandscape, neuron_start
-from particles import Ensemble, InvalidInput, gaussian, load_ensemble, sphere, uniform
+from particles import Ensemble, InvalidInput, Points, gaussian, load_ensemble, sphere, uniform
 from saddle_analysis import HessianOperator, along, displaced, smallest_eigenpair
 
 from ._options import Feature, Finite, NonNegative, Positive
@@ -22,21 +24,41 @@ from ._problem import Draw, Problem
 
 
 @dataclass(frozen=True)
-class DefaultStart:
-    """The problem's own law of starts."""
+class DrawnStart:
+    """Base of the starts that are drawn from a law."""
 
-    independent: ClassVar[bool] = True
+    points: Points = "random"
+    """How particles are drawn: evenly spread ones represent the law with fewer."""
 
-    def build(self, problem: Problem, law: Key[Array, ""]) -> Draw:
-        """Draws from the problem's law."""
-        return problem.start
+    @property
+    def independent(self) -> bool:
+        """Whether draws are i.i.d."""
+        return self.points == "random"
 
 
 @dataclass(frozen=True)
-class NeuronsStart:
-    """I.i.d. neurons whose mean output is not zero, so that there is an N → ∞ limit."""
+class DefaultStart(DrawnStart):
+    """The problem's own law of starts."""
 
-    independent: ClassVar[bool] = True
+    def build(self, problem: Problem, law: Key[Array, ""]) -> Draw:
+        """Draws from the problem's law.
+
+        Raises:
+            InvalidInput: the problem's draw has no argument `points`.
+        """
+        if self.independent:
+            return problem.start
+        if "points" not in inspect.signature(problem.start).parameters:
+            raise InvalidInput(
+                f"start.points is {self.points!r}, but the start of problem {problem.name!r} has "
+                "no argument `points`; give it one, or choose start 'gaussian'."
+            )
+        return functools.partial(problem.start, points=self.points)  # pyright: ignore[reportCallIssue]
+
+
+@dataclass(frozen=True)
+class NeuronsStart(DrawnStart):
+    """I.i.d. neurons whose mean output is not zero, so that there is an N → ∞ limit."""
 
     output_mean: Finite = 1.0
     """Strength of the correlation of output with input weights; 0 makes the mean output zero."""
@@ -65,14 +87,13 @@ class NeuronsStart:
             scale_a=self.scale_a,
             scale_w=self.scale_w,
             law=law,
+            points=self.points,
         )
 
 
 @dataclass(frozen=True)
-class GaussianStart:
+class GaussianStart(DrawnStart):
     """Independent normal coordinates."""
-
-    independent: ClassVar[bool] = True
 
     scale: NonNegative = 1.0
     """Standard deviation of every coordinate."""
@@ -80,14 +101,12 @@ class GaussianStart:
     def build(self, problem: Problem, law: Key[Array, ""]) -> Draw:
         """Draws of `gaussian`."""
         like = particle_of(problem)
-        return lambda key, size: gaussian(key, size, like, scale=self.scale)
+        return functools.partial(gaussian, like=like, scale=self.scale, points=self.points)
 
 
 @dataclass(frozen=True)
-class SphereStart:
+class SphereStart(DrawnStart):
     """Every part of a particle uniform on a sphere."""
-
-    independent: ClassVar[bool] = True
 
     radius: Positive = 1.0
     """Of the sphere."""
@@ -95,14 +114,12 @@ class SphereStart:
     def build(self, problem: Problem, law: Key[Array, ""]) -> Draw:
         """Draws of `sphere`."""
         like = particle_of(problem)
-        return lambda key, size: sphere(key, size, like, radius=self.radius)
+        return functools.partial(sphere, like=like, radius=self.radius, points=self.points)
 
 
 @dataclass(frozen=True)
-class UniformStart:
+class UniformStart(DrawnStart):
     """Every coordinate uniform on an interval around zero."""
-
-    independent: ClassVar[bool] = True
 
     scale: Positive = 1.0
     """Half the length of the interval."""
@@ -110,7 +127,9 @@ class UniformStart:
     def build(self, problem: Problem, law: Key[Array, ""]) -> Draw:
         """Draws of `uniform`."""
         like = particle_of(problem)
-        return lambda key, size: uniform(key, size, like, low=-self.scale, high=self.scale)
+        return functools.partial(
+            uniform, like=like, low=-self.scale, high=self.scale, points=self.points
+        )
 
 
 @dataclass(frozen=True)

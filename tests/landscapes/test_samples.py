@@ -8,7 +8,7 @@ from helpers import close, cloud
 
 from landscapes import Neuron, canonical_form, draw_inputs
 from landscapes.mlp_attention import MLPAttentionLandscape, teach
-from particles import Ensemble
+from particles import Ensemble, InvalidInput
 
 KEY = jax.random.key(0)
 
@@ -31,6 +31,36 @@ def test_symmetric_samples_are_closed_under_the_flips(symmetric):
     for axis in range(3):
         flipped = {tuple(row) for row in x * np.where(np.arange(3) == axis, -1, 1)}
         assert (flipped == rows) == (axis in symmetric)
+
+
+@pytest.mark.parametrize("distribution", ["normal", "uniform", "rademacher"])
+@pytest.mark.parametrize("points", ["sobol", "stratified"])
+def test_evenly_spread_inputs_have_their_law(points, distribution):
+    x = np.asarray(draw_inputs(KEY, 4096, 3, distribution, points=points))
+    fourth = {"normal": 3, "uniform": 1.8, "rademacher": 1}[distribution]
+    np.testing.assert_allclose(np.mean(x**4, axis=0), fourth, rtol=0.02)  # random: 0.1
+    np.testing.assert_allclose(x.T @ x / 4096, np.eye(3), atol=0.06)
+
+
+@pytest.mark.parametrize("symmetric", [[], [1], [0, 2]])
+@pytest.mark.parametrize("points", ["random", "sobol"])
+def test_whitened_inputs(points, symmetric):
+    """Mean zero, covariance one, and the sign flips of exact saddles hold to the last bit."""
+    x = np.asarray(draw_inputs(KEY, 32, 3, symmetric=symmetric, points=points, whiten=True))
+    close(x.mean(axis=0), np.zeros(3))
+    close(x.T @ x / 32, np.eye(3))
+    rows = {tuple(row) for row in x}
+    for axis in symmetric:
+        assert {tuple(row) for row in x * np.where(np.arange(3) == axis, -1, 1)} == rows
+
+
+def test_inputs_that_cannot_be_drawn_so():
+    with pytest.raises(InvalidInput, match="rows of ±1 would not stay so"):
+        draw_inputs(KEY, 8, 2, "rademacher", whiten=True)
+    with pytest.raises(InvalidInput, match="2 rows before sign flips do not span 2 dimensions"):
+        draw_inputs(KEY, 4, 2, symmetric=[0], whiten=True)
+    with pytest.raises(InvalidInput, match="distribution is a callable, which draws its own"):
+        draw_inputs(KEY, 4, 2, jax.random.normal, points="sobol")
 
 
 def test_a_distribution_of_the_users_own():

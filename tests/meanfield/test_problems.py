@@ -10,7 +10,7 @@ import pytest
 from flow_cases import assert_same_bits
 from helpers import samples
 
-from landscapes import MLPAttentionLandscape, RegressionLandscape
+from landscapes import MLPAttentionLandscape, RegressionLandscape, neuron_start
 from landscapes.mlp_attention import missing_features, saddle_level
 from meanfield import Config, Problem, load
 from meanfield.problems import (
@@ -145,6 +145,27 @@ def test_starts(kind: type) -> None:
         assert 1.0 < np.abs(w).max() <= 2.0
     if kind is SaddleStart:
         assert missing_features(problem.landscape, start) == (1,)
+
+
+def test_starts_on_evenly_spread_points() -> None:
+    """Antithetic draws of every kind have mean zero, the problem's own law among them."""
+    kinds = (NeuronsStart, GaussianStart, SphereStart, UniformStart, DefaultStart)
+    for kind in kinds:
+        a, w = map(np.asarray, load(config(start=kind(points="antithetic"))).start.particles)
+        np.testing.assert_allclose([a.mean(), w.mean()], 0.0, atol=1e-15)
+    assert not any(kind(points="sobol").independent for kind in kinds)
+
+
+def test_inputs_on_evenly_spread_points() -> None:
+    landscape = load(config({"points": "sobol", "whiten": True})).problem.landscape
+    np.testing.assert_allclose(landscape.x.T @ landscape.x / 32, np.eye(3), atol=1e-14)
+
+
+def test_a_start_of_ones_own_without_points_says_so() -> None:
+    landscape = RegressionLandscape(*samples())
+    problem = Problem(landscape, lambda key, size: neuron_start(key, landscape, size))
+    with pytest.raises(InvalidInput, match=r"start\.points is 'sobol', but the start of"):
+        draw_start(DefaultStart(points="sobol"), problem, 0, 12)
 
 
 def test_a_saddle_lies_at_its_level_and_its_distance() -> None:
