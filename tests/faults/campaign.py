@@ -31,7 +31,7 @@ from .tally import Context, Tally
 #: Parts with their share of the time.
 PARTS = {"kills": 20, "disks": 3, "inputs": 3, "damage": 2, "twins": 2, "stress": 4}
 #: Faults of each part in a full campaign; a seventh of the kills are Ctrl-C.
-FULL = {"kills": 240, "disks": 50, "inputs": 200, "damage": 60, "twins": 24, "stress": 3000}
+FULL = {"kills": 240, "disks": 50, "inputs": 200, "damage": 60, "twins": 24, "stress": 300}
 HERE = Path(__file__).parent
 LAST = HERE / "last.json"
 

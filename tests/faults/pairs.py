@@ -41,7 +41,7 @@ def pairs(seed: str, count: str, variant: str, history: str) -> int:
         split = placed(mu, mesh)
         order = [mu, split] if rng.random() < 0.5 else [split, mu]
         ends = [simulate(flow, start, **SETTING) for start in order]
-        one, two = (_flat(run.ensemble) for run in ends)
+        one, two = (_numbers(run) for run in ends)
         difference = float(np.max(np.abs(one - two), initial=0.0))
         entry = {"pair": number, "difference": difference, "allowed": ALLOWED}
         entry |= {"seen": dict(seen), "at once": at_once}
@@ -107,6 +107,11 @@ def _load(stop: threading.Event, index: int) -> None:
     while not stop.wait(0.01):
         a = np.tanh(a @ a.T / 100)
         np.asarray(jnp.asarray(a) + index).sum()
+
+
+def _numbers(run: Any) -> np.ndarray:
+    """The particles at the end, and the loss at every record on the way."""
+    return np.concatenate([_flat(run.ensemble), run.trajectory.loss.values])
 
 
 def _flat(ensemble: Any) -> np.ndarray:

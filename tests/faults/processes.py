@@ -56,8 +56,10 @@ class Server:
     def close(self) -> None:
         """End the server; its children go on."""
         assert self._process.stdin is not None
+        assert self._process.stdout is not None
         self._process.stdin.close()
         self._process.wait(60)
+        self._process.stdout.close()
 
 
 @dataclass

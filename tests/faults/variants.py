@@ -66,3 +66,10 @@ def _observed(name: str, program: Callable[..., Any], seen: Counter[str]) -> Cal
         return result
 
     return call
+
+
+def show_dispatch(variant: str) -> int:
+    """Print it for a variant, as a process of its own."""
+    use(variant)
+    print(dispatched_at_once())
+    return 0
