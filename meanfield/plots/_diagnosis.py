@@ -23,6 +23,7 @@ from ._theme import (
     series_colour,
     series_marker,
     shades,
+    signed_log,
     with_unit,
 )
 
@@ -145,8 +146,7 @@ def _field_plane(ax: Axes, field: xarray.Dataset) -> None:
     most = float(np.abs(values).max()) or 1.0
     levels = round_ticks(20, symmetric=True).tick_values(-most, most)
     drawn = ax.contourf(first, second, values, levels, cmap=SIGNS_MAP)
-    label = r"$\delta L/\delta\mu$, centred (loss); mass helps where negative"
-    bar = ax.figure.colorbar(drawn, ax=ax, label=label)
+    bar = ax.figure.colorbar(drawn, ax=ax, label=r"$\delta L/\delta\mu$, centred (loss)")
     bar.locator = round_ticks(6, symmetric=True)
     bar.update_ticks()
     ax.contour(first, second, values, [0.0], colors=QUIET, linewidths=0.8)
@@ -250,7 +250,7 @@ def plot_convexity(ax: Axes, paths: xarray.Dataset) -> None:
     # Curvatures of different paths differ by decades.
     size = np.abs(paths["curvature"].values).max(axis=1)
     if size.max() > 30 * max(size.min(), 1e-12):
-        ax.set_yscale("symlog", linthresh=float(max(size.min(), 1e-12)))
+        signed_log(ax, max(float(size.min()), 1e-12))
     legend(ax)
 
 

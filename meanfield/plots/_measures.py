@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 Values = dict[str, np.ndarray]
 
+CURVATURE = "Curvature"  # title of the panel whose zero is marked
+
 
 def measure_panels(
     data: xarray.Dataset,
@@ -56,7 +58,7 @@ def measure_panels(
     ]
     if "curvature" in one:
         ends = {str(end): _columns(one["curvature"].sel(end=end)) for end in one["end"].values}
-        drawn.append(("Curvature", with_unit("curvature λ", "1 / time"), ends, {"zero": 0.0}))
+        drawn.append((CURVATURE, with_unit("curvature λ", "1 / time"), ends, None))
     drawn.append(("Loss", "loss L(μ)", {"loss": _columns(one["loss"])}, None))
     loss = _columns(one["loss"])
     loss = np.median(loss, axis=1) if loss.ndim == 2 else loss
@@ -89,6 +91,8 @@ def _draw(
     if np.isfinite(half):
         ax.axvline(half, color=QUIET, lw=1, ls="--", zorder=0, label="half the loss")
     kept = slice(1, None) if log_time else slice(None)
+    if title == CURVATURE:
+        ax.axhline(0, color=QUIET, lw=1, zorder=0, label="zero: no descent")
     curves = {name: (times[kept], every[kept]) for name, every in values.items()}
     plot_courses(ax, curves, levels=levels, log_time=log_time)
     ax.set_xlim(times[kept][0], times[-1])

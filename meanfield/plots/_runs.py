@@ -15,7 +15,18 @@ from landscapes.mlp_attention import InContextError
 from particles import Ensemble
 from particles.internal import leaf_names
 
-from ._theme import MEASURED, QUIET, SECOND, SMALL, THEORY, legend, round_ticks, shades, with_unit
+from ._theme import (
+    MEASURED,
+    QUIET,
+    SECOND,
+    SMALL,
+    THEORY,
+    legend,
+    round_ticks,
+    shades,
+    signed_log,
+    with_unit,
+)
 
 if TYPE_CHECKING:
     import xarray
@@ -152,7 +163,7 @@ def plot_spectrum(
     # Linear where every eigenvalue that is not zero can be seen so; else from the smallest such.
     beyond = np.abs(values[np.abs(values) > threshold])
     if beyond.size and beyond.max() > 100 * beyond.min():
-        ax.set_yscale("symlog", linthresh=float(beyond.min()), linscale=0.5)
+        signed_log(ax, float(beyond.min()))
     elif not beyond.size:
         ax.set_ylim(-3 * threshold, 3 * threshold)
     ax.margins(y=0.12)

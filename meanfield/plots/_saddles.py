@@ -11,11 +11,13 @@ from numpy.typing import ArrayLike
 from saddle_analysis.spectra import SpectralDensity
 
 from ..studies import Escapes
-from ._theme import INK, MEASURED, SMALL, THEORY, legend, series_colour, shades
+from ._theme import INK, MEASURED, QUIET, SMALL, THEORY, legend, series_colour, shades
 
 if TYPE_CHECKING:
     import xarray
     from matplotlib.axes import Axes
+
+LINE = 0.055  # height of a line of text, as a part of the frame
 
 
 def plot_density(ax: Axes, density: SpectralDensity, eigenvalues: ArrayLike) -> None:
@@ -115,18 +117,38 @@ def plot_escape_scaling(ax: Axes, studies: Sequence[Escapes], rate: float) -> No
 def plot_predictions(
     ax: Axes, predicted: Mapping[str, float], measured: Mapping[str, float], *, quantity: str
 ) -> None:
-    """Measured against predicted, one labelled point each, on the diagonal if theory is right."""
+    """Measured against predicted, on the diagonal if theory is right; names right of the frame."""
     names = list(predicted)
     x = np.array([predicted[name] for name in names])
     y = np.array([measured[name] for name in names])
     span = [min(x.min(), y.min()), max(x.max(), y.max())]
     ax.plot(span, span, "--", color=THEORY, label="measured = predicted")
     ax.plot(x, y, "o", color=MEASURED, label="measured")
-    for name, px, py in zip(names, x, y, strict=True):
-        ax.annotate(name, (px, py), xytext=(5, -9), textcoords="offset points", fontsize=SMALL)
     ax.set(xlabel=f"{quantity}, predicted", ylabel=f"{quantity}, measured", title=quantity)
     ax.margins(0.12)
     legend(ax)
+    low, high = ax.get_ylim()
+    order = np.argsort(y)
+    heights = _apart((y[order] - low) / (high - low))
+    for row, height in zip(order, heights, strict=True):
+        ax.annotate(
+            names[row],
+            (x[row], y[row]),
+            xytext=(1.02, height),
+            textcoords="axes fraction",
+            va="center",
+            fontsize=SMALL,
+            arrowprops={"arrowstyle": "-", "color": QUIET, "lw": 0.6},
+            zorder=0,
+        )
+
+
+def _apart(heights: np.ndarray) -> np.ndarray:
+    """Increasing heights of a frame, moved as little as needed to be a line of text apart."""
+    from scipy.optimize import isotonic_regression
+
+    lines = LINE * np.arange(heights.size)
+    return np.clip(isotonic_regression(heights - lines).x, 0.0, 1.0 - lines[-1]) + lines
 
 
 def plot_timescales(

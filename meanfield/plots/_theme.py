@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -59,6 +59,14 @@ def round_ticks(count: int, **options: bool) -> MaxNLocator:
     from matplotlib.ticker import MaxNLocator  # a second to import, which not every command needs
 
     return MaxNLocator(count, **options)
+
+
+def signed_log(ax: Axes, smallest: float) -> None:
+    """Heights of both signs over many decades; linear below the power of ten under `smallest`."""
+    # A whole decade for the linear part, so that the ticks beside zero stay clear of it.
+    ax.set_yscale("symlog", linthresh=10.0 ** np.floor(np.log10(smallest)), linscale=1.0)
+    locator: Any = ax.yaxis.get_major_locator()
+    locator.set_params(numticks=11)  # further decades are left out evenly
 
 
 def legend(

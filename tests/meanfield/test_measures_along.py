@@ -123,6 +123,9 @@ def test_curvature_along_a_run_is_that_of_the_dense_hessian() -> None:
         "Loss",
     ]
     assert len({ax.get_xlim() for ax in canvas.axes}) == 1
+    said = canvas.axes[2].get_legend_handles_labels()[1]
+    assert "zero: no descent" in said
+    assert "predicted levels" not in said  # zero is no prediction
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Figures: every function draws into the given axes, with the theory where theory has it."""
 
+import itertools
 import re
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 import xarray
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 import meanfield
 from landscapes import Neuron
@@ -39,6 +41,13 @@ def lines(ax: Axes) -> dict[str, np.ndarray]:
     return {str(line.get_label()): np.asarray(line.get_xydata()) for line in labelled}
 
 
+def rendered(ax: Axes) -> None:
+    """Draw it: whatever matplotlib finds wrong with it, it says now."""
+    figure = ax.get_figure(root=True)
+    assert figure is not None
+    figure.draw_without_rendering()
+
+
 def check_words(ax: Axes) -> None:
     """Both axes say what they show, and every labelled artist is in the legend."""
     assert ax.get_xlabel()
@@ -48,12 +57,12 @@ def check_words(ax: Axes) -> None:
     assert legend is not None
     shown = {text.get_text() for text in legend.get_texts()}
     assert shown == set(ax.get_legend_handles_labels()[1])
-    ax.figure.canvas.draw()  # whatever matplotlib finds wrong with it, it says now
+    rendered(ax)
 
 
 def heights(ax: Axes) -> list[float]:
     """Where horizontal lines across the whole axes lie."""
-    across = (line for line in ax.lines if list(line.get_xdata()) == [0, 1])
+    across = (line for line in ax.lines if list(np.asarray(line.get_xdata())) == [0, 1])
     return [float(line.get_ydata()[0]) for line in across]  # pyright: ignore
 
 
@@ -114,7 +123,7 @@ def test_spectrum(ax: Axes) -> None:
     np.testing.assert_array_equal(drawn["others computed: 3"], [[3, -1e-9], [4, 1e-9], [5, 3.0]])
     assert drawn["predicted Morse index 2"][:, 0].tolist() == [2.5, 2.5]
     assert heights(ax) == [0.0]
-    ax.figure.canvas.draw()
+    rendered(ax)
     assert all(tick == round(tick) for tick in ax.get_xticks())
 
 
@@ -126,6 +135,31 @@ def test_a_spectrum_over_decades_shows_its_smallest_and_its_largest(ax: Axes) ->
     frame = ax.get_window_extent()
     assert np.all(np.abs(np.diff(heights_shown)) > 0.02 * frame.height)  # nothing is on top
     assert np.ptp(heights_shown) > 0.3 * frame.height
+
+
+def clear_of_each_other(texts) -> bool:
+    # Text's own extent: that of an annotation holds its line as well.
+    boxes = [Text.get_window_extent(text) for text in texts if text.get_text()]
+    boxes.sort(key=lambda box: box.y0)
+    return all(low.y1 <= high.y0 for low, high in itertools.pairwise(boxes))
+
+
+@pytest.mark.parametrize("values", [[-54.0, -7e-3], [-3e4, -2e-6, 1e-6, 3.0], [-500.0, -1e-2]])
+def test_labels_of_a_spectrum_over_decades_are_clear_of_each_other(ax: Axes, values: list) -> None:
+    plots.plot_spectrum(ax, values, threshold=1e-7)
+    rendered(ax)
+    low, high = ax.get_ylim()
+    ticks = zip(ax.get_yticks(), ax.get_yticklabels(), strict=True)
+    assert clear_of_each_other([label for at, label in ticks if low <= at <= high])
+
+
+def test_names_of_close_predictions_are_clear_of_each_other(ax: Axes) -> None:
+    rates = {"{1}": 15.0, "{2}": 15.2, "{1,2}": 14.9, "{1,2,3}": 15.1, "{3}": 54.0, "{2,3}": 53.5}
+    plots.plot_predictions(ax, rates, rates, quantity="escape rate (1 / time)")
+    check_words(ax)
+    rendered(ax)
+    assert {text.get_text(): text.xy[0] for text in ax.texts} == rates  # pyright: ignore[reportAttributeAccessIssue]
+    assert clear_of_each_other(ax.texts)
 
 
 def test_a_spectrum_of_zeros_is_drawn_at_its_threshold(ax: Axes) -> None:
