@@ -4,6 +4,8 @@ from ._mesh import to_host as to_host
 from ._points import normal_points as normal_points
 from ._points import require_points as require_points
 from ._points import uniform_points as uniform_points
+from ._streaming import ACCELERATOR_BUDGET as ACCELERATOR_BUDGET
+from ._streaming import CPU_BUDGET as CPU_BUDGET
 from ._streaming import chunk_for as chunk_for
 from ._streaming import equal_weights as equal_weights
 from ._streaming import stream_map as stream_map

@@ -23,6 +23,10 @@ from ..problems import REGISTRIES, from_table, read_table, require_ranges
 SWITCHES = {"--json", "--quiet", "--trust", "--help", "-h"}
 
 
+#: Options of a problem that need not be called the problem's.
+SHORT = ("data", "samples")
+
+
 def parse(cls: type, words: Sequence[str]) -> Any:
     """A command from its words.
 
@@ -77,15 +81,15 @@ def _plain_hints(cls: type) -> dict[str, Any]:
 
 
 def _long_data(cls: type, words: Sequence[str]) -> list[str]:
-    """`--data FILE` is short for the problem's own option."""
+    """`--data FILE` and `--samples M` are short for the problem's own options."""
     if "problem" not in _fields(cls):
         return list(words)
-    return [
-        f"--problem.data{word.removeprefix('--data')}"
-        if word == "--data" or word.startswith("--data=")
-        else word
-        for word in words
-    ]
+    short = [f"--{name}" for name in SHORT if name not in _fields(cls)]
+    return [f"--problem.{w.removeprefix('--')}" if _flag(w) in short else w for w in words]
+
+
+def _flag(word: str) -> str:
+    return word.partition("=")[0]
 
 
 def _fields(cls: type) -> set[str]:
@@ -177,5 +181,5 @@ def _description(cls: type) -> str:
         if name in _fields(cls):
             said.append(f"--{name} KIND: {', '.join(registry.kinds)}, or package.module:Name.")
     if "problem" in _fields(cls):
-        said.append("--data FILE: short for --problem.data.")
+        said += [f"--{name}: short for --problem.{name}." for name in SHORT]
     return " ".join(said)

@@ -151,7 +151,7 @@ def from_table(
 PASSED_OVER = {"command", "source", "other"}
 
 #: Names of commands, whose own options stand in tables of these names.
-COMMANDS = {"demo", "simulate", "escape", "converge", "spectrum", "diagnose", "reproduce"}
+COMMANDS = {"demo", "simulate", "escape", "converge", "spectrum", "diagnose", "plan", "reproduce"}
 
 
 @dataclass(frozen=True)

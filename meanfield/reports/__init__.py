@@ -11,6 +11,8 @@ from ._escapes import growth_result as growth_result
 from ._options import CriticalityOptions as CriticalityOptions
 from ._options import DiagnosisOptions as DiagnosisOptions
 from ._options import History as History
+from ._plan import PlanOptions as PlanOptions
+from ._plan import plan_result as plan_result
 from ._report import Report as Report
 from ._report import owner_of as owner_of
 from ._report import require_own_folder as require_own_folder
