@@ -16,6 +16,8 @@ from landscapes import Landscape
 from particles import Ensemble, InvalidInput
 from particles.internal import require_finite, stream_map, stream_sum
 
+from ._symmetric import products
+
 Part = Literal["full", "interaction"]
 
 
@@ -141,7 +143,7 @@ class HessianOperator(eqx.Module):
                 f"the operator has {self.size} unknowns; dense() is for at most 20000, use "
                 "extreme_eigenpairs."
             )
-        return jax.lax.map(self.matvec, jnp.eye(self.size, dtype=self.dtype))
+        return products(self.matvec, jnp.eye(self.size, dtype=self.dtype))
 
     def as_linear_operator(self) -> scipy.sparse.linalg.LinearOperator:
         """For scipy's eigensolvers, in orthonormal coordinates."""

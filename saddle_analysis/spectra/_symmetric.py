@@ -96,10 +96,18 @@ def dtype_of(operator: SymmetricOperator) -> np.dtype:
     return np.dtype(getattr(operator, "dtype", None) or jnp.result_type(float))
 
 
+@eqx.filter_jit  # so that operators of one kind, as along a run, are compiled once
+def products(
+    matvec: Callable[[Array], Array], vectors: Float[Array, "count size"]
+) -> Float[Array, "count size"]:
+    """The product with every vector, one after the other."""
+    return jax.lax.map(matvec, vectors)
+
+
 def dense_matrix(operator: SymmetricOperator) -> np.ndarray:
     """The operator as a symmetric matrix, one product per column; exactly symmetrised."""
     identity = jnp.eye(operator.size, dtype=dtype_of(operator))
-    columns: Any = np.asarray(jax.lax.map(operator.matvec, identity), np.float64)
+    columns: Any = np.asarray(products(operator.matvec, identity), np.float64)
     if not np.isfinite(columns).all():
         raise RuntimeError(
             "the operator gives non-finite numbers; look for a landscape that is not smooth at "

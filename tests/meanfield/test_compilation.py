@@ -10,10 +10,11 @@ import pytest
 from flow_cases import Springs, never, points
 from helpers import cloud, samples
 
-from landscapes import MLPAttentionLandscape
+from landscapes import MLPAttentionLandscape, Neuron, RegressionLandscape
 from meanfield import GradientFlow, Statistic, every, log_spaced, simulate
 from meanfield.flows import scheme_from
 from particles import Ensemble
+from saddle_analysis import HessianOperator, extreme_eigenpairs
 
 COMPILED = "/jax/core/compile/backend_compile_duration"
 
@@ -110,6 +111,19 @@ def test_going_on_compiles_nothing(compilations) -> None:
     compilations()
     simulate(flow, run.state, horizon=2.0)
     assert compilations() == 0
+
+
+def test_curvature_of_another_ensemble_compiles_nothing(compilations) -> None:
+    """Eigenpairs at every snapshot of a run are found by one program, also densely."""
+    landscape = RegressionLandscape(jnp.eye(2), jnp.eye(2), "tanh")
+    values = []
+    for scale in (0.1, 0.2, 0.3):
+        compilations()
+        operator = HessianOperator(landscape, Ensemble(Neuron(a=scale * jnp.eye(2), w=jnp.eye(2))))
+        values.append(float(extreme_eigenpairs(operator).values[0]))
+        assert values[-1] == pytest.approx(np.linalg.eigvalsh(operator.dense())[0], rel=1e-6)
+    assert compilations() == 0
+    assert len(set(values)) == 3
 
 
 @pytest.mark.parametrize("scheme", ["euler", "tsit5"])
