@@ -46,14 +46,16 @@ class RunMeasures:
         """By how much time the measures of a matrix are ahead of the loss; negative if behind.
 
         Every event is half of its own change: the loss has fallen by half, a rank is half as far
-        from its start as it ever gets, the largest angle to the end is below π/4 for good.
+        from its start as it ever gets, the largest angle to the end is below π/4 for good. The
+        increment is zero at the start; its ranks count from the first record where it is not.
 
         Args:
             matrix: name.
 
         Returns:
-            The time of the `loss`, and the lead of `effective`, `stable`, `participation`,
-            `increment_effective` and `subspace`; `nan` for a rank that never moves.
+            The time of the `loss`, and the lead of `effective`, `stable`, `participation`, of the
+            same of the increment (`increment_…`), and of `subspace`; `nan` for a rank that never
+            moves.
         """
         import xarray
 
@@ -67,10 +69,11 @@ class RunMeasures:
         times, loss = data["time"].values, data["loss"].values
         drop = crossing(times, loss, 0.5 * (loss[0] + loss[-1]))
         found = {"loss": drop}
-        for name in (*RANKS, "increment_effective"):
-            moved = np.abs(data[name].values - data[name].values[0])
-            half = 0.5 * np.max(moved)
-            found[name] = drop - crossing(times, moved, half, rising=True) if half > 0 else np.nan
+        for name in RANKS:
+            found[name] = drop - _half_way(times, data[name].values)
+            grown = data[f"increment_{name}"].values
+            first = int(np.argmax(grown > 0))
+            found[f"increment_{name}"] = drop - _half_way(times[first:], grown[first:])
         angle = np.max(data["angle_to_end"].values, axis=-1)
         away = np.flatnonzero(angle >= np.pi / 4)
         last = int(away[-1]) if away.size else -1
@@ -152,6 +155,15 @@ def measures_along(
     if curvature:
         data = data.merge(_curvature(landscape, ensembles, budget or Budget()))
     return RunMeasures(data, directions)
+
+
+def _half_way(times: np.ndarray, values: np.ndarray) -> float:
+    """When the values are half as far from the first as they ever get; `nan` if they stay."""
+    moved = np.abs(values - values[0])
+    half = 0.5 * np.max(moved)
+    # A change by the round-off of single precision is none.
+    still = half <= 1e-5 * np.max(np.abs(values))
+    return float("nan") if still else crossing(times, moved, half, rising=True)
 
 
 def _of_matrix(name: str, matrices: list[Array], directions: int) -> xarray.Dataset:

@@ -78,7 +78,9 @@ def test_leads_of_known_events() -> None:
             "effective": ranks,
             "stable": -ranks,
             "participation": still,
-            "increment_effective": ranks,
+            "increment_effective": xarray.where(ranks > 0, 2.0 + ranks, 0.0),
+            "increment_stable": xarray.where(ranks > 0, 1.0, 0.0),
+            "increment_participation": still,
             "angle_to_end": (
                 ("matrix", "time", "angle"),
                 (np.pi / 2 * np.clip(1 - times / 8, 0, 1))[None, :, None],
@@ -92,6 +94,10 @@ def test_leads_of_known_events() -> None:
     assert float(found["stable"]) == pytest.approx(6.0)
     assert float(found["subspace"]) == pytest.approx(3.0)
     assert np.isnan(found["participation"])
+    # The zero increment at the start is no rank to move from: 2 to 3 is half-way at t = 1.05.
+    assert float(found["increment_effective"]) == pytest.approx(5.95)
+    assert np.isnan(found["increment_stable"])
+    assert np.isnan(found["increment_participation"])
     both = RunMeasures(xarray.concat([data, data.assign(loss=data["loss"])], "seed"), 1)
     assert both.leads("w")["subspace"].values == pytest.approx([3.0, 3.0])
 
