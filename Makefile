@@ -13,7 +13,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 unexport VIRTUAL_ENV PYTHONHOME
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types imports format bench faults lock wheel hooks clean
+.PHONY: help demo test lint types imports format docs bench faults lock wheel hooks clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
@@ -38,6 +38,9 @@ format: .venv/installed ## rewrite the code in the house style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+docs: .venv/installed ## build the documentation into build/site
+	PYTHONPATH=. NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build $(ARGS)
+
 bench: .venv/installed ## time the hot paths (tests/benchmarks)
 	$(BIN)/python -m pytest tests/benchmarks -o python_files='bench_*.py' --benchmark-only $(ARGS)
 
@@ -47,7 +50,7 @@ faults: .venv/installed ## an hour of kills, full disks, bad input and damage (t
 lock: .venv/installed ## refresh requirements.lock with the newest versions pyproject.toml allows
 	$(BIN)/uv pip compile --quiet --upgrade --universal --fork-strategy fewest \
 		--python $(BIN)/python --python-version 3.11 --no-annotate --no-header \
-		--extra dev --extra test --output-file requirements.lock pyproject.toml
+		--extra dev --extra docs --extra test --output-file requirements.lock pyproject.toml
 
 wheel: .venv/installed ## build the wheel into dist
 	$(BIN)/python -m build --wheel --no-isolation

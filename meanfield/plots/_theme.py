@@ -12,7 +12,10 @@ if TYPE_CHECKING:
     from matplotlib.ticker import MaxNLocator
 
 #: What was measured; what theory says; a second measured quantity; lines that only guide the eye.
-MEASURED, THEORY, SECOND, QUIET = "#1f5fa8", "#c4501b", "#2f8f5b", "#9aa0a6"
+MEASURED = "#1f5fa8"
+THEORY = "#c4501b"
+SECOND = "#2f8f5b"
+QUIET = "#9aa0a6"
 #: Lines that must stand out on any colour, such as zero or a limit.
 INK, PAPER = "black", "white"
 #: Points on a map that is blue and red.

@@ -1,0 +1,81 @@
+"""The documentation builds in strict mode, needs nothing from elsewhere, and names everything."""
+
+import importlib
+import os
+import pkgutil
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGES = ["particles", "landscapes", "saddle_analysis", "meanfield"]
+
+
+class Page(HTMLParser):
+    """What a page names and loads."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.ids: set[str] = set()
+        self.loaded: list[str] = []
+        self.formulas = 0
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs) -> None:
+        found = dict(attrs)
+        self.ids.add(found.get("id") or "")
+        self.formulas += tag == "math"
+        if tag in ("script", "img", "iframe", "source"):
+            self.loaded.append(found.get("src") or "")
+        if tag == "link" and found.get("rel") in ("stylesheet", "icon", "preload", "preconnect"):
+            self.loaded.append(found.get("href") or "")
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Page]:
+    folder = tmp_path_factory.mktemp("site")
+    command = [sys.executable, "-m", "mkdocs", "build", "--quiet", "--site-dir", str(folder)]
+    plain = os.environ | {"PYTHONPATH": str(ROOT), "NO_MKDOCS_2_WARNING": "1", "NO_COLOR": "1"}
+    built = subprocess.run(command, cwd=ROOT, env=plain, text=True, capture_output=True)
+    assert built.returncode == 0, built.stderr
+    files = folder.rglob("*.html")
+    return {str(f.relative_to(folder)): Page(f.read_text("utf-8")) for f in files}
+
+
+def public_names() -> set[str]:
+    """Every public name, by the room that defines it."""
+    names = set()
+    for package in PACKAGES:
+        root = importlib.import_module(package)
+        rooms = [name for _, name, folder in pkgutil.iter_modules(root.__path__) if folder]
+        for room in [package, *(f"{package}.{name}" for name in rooms if name[0] != "_")]:
+            if room in ("meanfield", "meanfield.cli"):
+                continue  # the first takes its names from its rooms, the second is the commands
+            text = Path(str(importlib.import_module(room).__file__)).read_text("utf-8")
+            names |= {
+                f"{room}.{n}" for n in re.findall(r"^from \._\w+ import (\w+) as", text, re.M)
+            }
+    return names
+
+
+def test_every_public_name_is_in_the_reference(site: dict[str, Page]) -> None:
+    described = {name for path, page in site.items() if path[:4] == "api/" for name in page.ids}
+    assert len(public_names()) > 300
+    assert public_names() - described == set()
+
+
+def test_nothing_is_loaded_from_elsewhere(site: dict[str, Page]) -> None:
+    loaded = {source for page in site.values() for source in page.loaded}
+    assert any(source.endswith(".css") for source in loaded)
+    assert [source for source in loaded if source.startswith(("http:", "https:", "//"))] == []
+
+
+def test_formulas_are_shown_without_a_script(site: dict[str, Page]) -> None:
+    written = (ROOT / "docs/theory.md").read_text("utf-8")
+    assert site["theory.html"].formulas > 0.9 * len(
+        re.findall(r"\$\$.+?\$\$|\$.+?\$", written, re.DOTALL)
+    )
