@@ -13,36 +13,19 @@ from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 
 ROOT = Path(__file__).parents[2]
-#: Rooms in the order of their reference pages; a test holds that every public name is in one.
-ROOMS = {
-    "particles": ["particles"],
-    "landscapes": [
-        "landscapes",
-        "landscapes.networks",
-        "landscapes.mlp_attention",
-        "landscapes.linear_attention",
-        "landscapes.softmax_attention",
-        "landscapes.induction",
-        "landscapes.modular_arithmetic",
-        "landscapes.sections",
-    ],
-    "saddle_analysis": [
-        "saddle_analysis",
-        "saddle_analysis.spectra",
-        "saddle_analysis.curves",
-        "saddle_analysis.sensitivity",
-    ],
-    "meanfield": [
-        "meanfield.flows",
-        "meanfield.runs",
-        "meanfield.problems",
-        "meanfield.studies",
-        "meanfield.results",
-        "meanfield.reproductions",
-        "meanfield.reports",
-        "meanfield.plots",
-    ],
-}
+PACKAGES = ["particles", "landscapes", "saddle_analysis", "meanfield"]
+#: `meanfield` takes all its names from its rooms, and the command line is described by --help.
+WITHOUT_PAGE = {"meanfield", "meanfield.cli"}
+
+
+def rooms_of(package: str) -> list[str]:
+    """A package and the rooms in it that have a reference page."""
+    found = sorted(path.parent.name for path in (ROOT / package).glob("[a-z]*/__init__.py"))
+    rooms = [package, *(f"{package}.{name}" for name in found)]
+    return [room for room in rooms if room not in WITHOUT_PAGE]
+
+
+ROOMS = {package: rooms_of(package) for package in PACKAGES}
 FORMULA = re.compile(r'<(span|div) class="arithmatex">\\[(\[](.*?)\\[)\]]</\1>', re.DOTALL)
 
 
