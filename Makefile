@@ -13,7 +13,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 unexport VIRTUAL_ENV PYTHONHOME
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types imports format docs bench faults lock wheel hooks clean
+.PHONY: help demo test lint types imports format docs bench faults options lock wheel hooks clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
@@ -46,6 +46,9 @@ bench: .venv/installed ## time the hot paths (tests/benchmarks)
 
 faults: .venv/installed ## an hour of kills, full disks, bad input and damage (tests/faults)
 	PYTHONPATH=tests $(BIN)/python -m faults.campaign $(ARGS)
+
+options: .venv/installed ## write docs/options.md from the code
+	$(BIN)/python -m meanfield.cli._options_page > docs/options.md
 
 lock: .venv/installed ## refresh requirements.lock with the newest versions pyproject.toml allows
 	$(BIN)/uv pip compile --quiet --upgrade --universal --fork-strategy fewest \

@@ -40,6 +40,7 @@ from ._options import Positive as Positive
 from ._options import Range as Range
 from ._options import Seed as Seed
 from ._options import fill as fill
+from ._options import hints_of as hints_of
 from ._options import option_table as option_table
 from ._options import require_ranges as require_ranges
 from ._predictions import critical_point as critical_point

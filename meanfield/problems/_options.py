@@ -50,7 +50,7 @@ class Range:
         if self.high is not None and self.high < HUGE:
             words.append(f"at most {self.high:g}")
         words += [] if self.infinite or self.high is not None else ["finite"]
-        return " and ".join(words) or "finite"
+        return (" and ".join(words) or "finite") + (", or inf" if self.infinite else "")
 
 
 Count = Annotated[int, Range(1, 10**12)]
