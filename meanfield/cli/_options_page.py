@@ -34,7 +34,7 @@ size that no machine holds.
 """
 
 OPEN = {"problem", "start", "flow"}
-FLAT = {"run", "options"}
+FLAT = ("options", "run")
 
 
 @dataclass(frozen=True)
@@ -66,12 +66,14 @@ def sections() -> Iterator[Section]:
         fields = {field.name: field for field in dataclasses.fields(cls)}
         kinds = [f"`--{kind}`" for kind in fields if kind in OPEN]
         taken = f" Takes {', '.join(kinds)}." if kinds else ""
-        own = [r for r in option_table(cls) if r.name not in shared | OPEN | FLAT]
+        own = [r for r in option_table(cls) if r.name not in shared | OPEN | {*FLAT}]
         if name in ("problems", "cite"):
             own = [row for row in own if row.name in ("json",)]
         if own:
             yield Section(f"meanfield {name}", f"{_capital(text)}.{taken}", "--", cls, own)
-        for nested in FLAT & set(fields) if name != "reproduce" else ():
+        for nested in FLAT if name != "reproduce" else ():
+            if nested not in fields:
+                continue
             factory = fields[nested].default_factory
             assert factory is not dataclasses.MISSING
             holder = type(factory())
