@@ -103,7 +103,7 @@ def test_what_other_commands_wrote_for_themselves_is_passed_over(tmp_path: Path)
         ),
         ("[flow]\nratio = 'fast'", "flow.ratio is 'fast'; it must be a number, above 0 "),
         ("[start]\nkind = 'file'\nfile = 3", "start.file is 3; it must be text."),
-        ("[start]\nmissing = [2]", "the unknown key start.missing; allowed there: []"),
+        ("[start]\nmissing = [2]", "the unknown key start.missing; allowed there: ['points']"),
         ("[start]\nkind = 'saddle'\nmissing = 2", "start.missing is 2; it must be a list"),
         ("[start]\nkind = 'saddle'\nmissing = [0.5]", "start.missing is 0.5; it must be a whole"),
         ("[problem]\nspectrum = [1, 'a']", "problem.spectrum is 'a'; it must be a number"),
