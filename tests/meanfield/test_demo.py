@@ -129,3 +129,28 @@ def test_bad_options(options: list[str], sentence: str, tmp_path: Path) -> None:
     assert (ran.code, ran.stdout) == (2, "")
     assert sentence in ran.sentence
     assert not (tmp_path / "out").exists()
+
+
+def test_a_horizon_before_the_end_of_the_escape_is_refused(
+    quiet: tuple[Outcome, Path], tmp_path: Path
+) -> None:
+    found = meanfield("demo", *SMALL, "--horizon", "1e-9", "--out", tmp_path / "out", "--quiet")
+    assert (found.code, found.stdout) == (2, "")
+    told = re.fullmatch(
+        r"meanfield: horizon is 1e-09; the escape from distance 1e-06 alone takes ([\d.]+): "
+        r"give at least that, or start farther away\.",
+        found.sentence,
+    )
+    assert told is not None
+    claims = json.loads((quiet[1] / "claims.json").read_text("utf-8"))
+    (rate,) = (c["predicted"] for c in claims if c["statement"].startswith("growth rate of the"))
+    assert float(told[1]) == pytest.approx(np.log(1e6) / rate, rel=5e-3)  # three digits are said
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("distance", ["1", "0.11", "0", "-1e-6", "nan"])
+def test_a_start_that_is_not_near_the_saddle_is_refused(distance: str, tmp_path: Path) -> None:
+    found = meanfield("demo", *SMALL, f"--distance={distance}", "--out", tmp_path / "out")
+    said = f"meanfield: distance is {float(distance)}; it must be above 0 and at most 0.1."
+    assert (found.code, found.sentence) == (2, said)
+    assert not (tmp_path / "out").exists()
