@@ -27,6 +27,7 @@ from ..problems import Range, Seed
 from ..results import Claim, Result
 from ..runs import log_spaced, simulate, whole
 from ._base import Reproduction
+from ._mt25_leads import LEADS, leads, random_runs
 from ._mt25_model import (
     DIM,
     EIGENVALUES,
@@ -50,7 +51,7 @@ if TYPE_CHECKING:
 
 INVARIANT = VALUE**2 - DIM * QUERY**2
 END = 1500.0  # of the closed equations alone
-TITLES = ("The exact dynamics", TO_THE_ODE, DRIFT, "Rank and subspace of W_Q")
+TITLES = ("The exact dynamics", TO_THE_ODE, DRIFT, "Rank and subspace of W_Q", LEADS)
 
 
 @dataclass(frozen=True)
@@ -240,6 +241,7 @@ def _parts(options: MT25Options, progress: bool) -> Iterator[Result]:
     yield to_the_ode(runs)
     yield drift(drifts(key, options.seeds, progress=progress))
     yield measures(runs[BATCHES[-1]])
+    yield leads(random_runs(jax.random.fold_in(key, 400), progress=progress))
 
 
 MT25 = Reproduction(

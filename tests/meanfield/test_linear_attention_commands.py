@@ -3,15 +3,22 @@
 import dataclasses
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
 from landscapes import MergedLinearAttentionLandscape
-from landscapes.linear_attention import PopulationMoments, PromptDistribution, head_start
+from landscapes.linear_attention import (
+    MergedHead,
+    PopulationMoments,
+    PromptDistribution,
+    head_start,
+)
 from meanfield import every, plots
 from meanfield.reproductions import REPRODUCTIONS
 from meanfield.reproductions import _mt25 as mt25
+from meanfield.reproductions import _mt25_leads as mt25_leads
 from meanfield.reproductions import _mt25_sgd as sgd
 from meanfield.reproductions import _zsls25_blocks as blocks
 from meanfield.reproductions import _zsls25_in_weight as in_weight
@@ -27,7 +34,7 @@ from meanfield.reproductions._linear_attention_runs import (
     seed_keys,
 )
 from meanfield.results import Result
-from particles import InvalidInput
+from particles import Ensemble, InvalidInput
 
 
 @pytest.fixture
@@ -253,9 +260,46 @@ def test_the_conserved_quantity_drifts_with_the_rate():
     assert len(result.claims) == 4
 
 
-@pytest.mark.parametrize("name", ["zsls25-merged", "zsls25-separate", "mt25"])
-def test_titles_are_known_beforehand(name):
+def test_what_moves_before_the_loss():
+    found = mt25_leads.random_runs(jax.random.key(5), 3, per_decade=6)
+    result = mt25_leads.leads(found)
+    failing = [claim for claim in result.claims if not claim.holds]
+    assert not failing, failing
+    assert {claim.source for claim in result.claims} == {"theory 5", "MT25; theory 5"}
+    assert len(result.claims) == 6
+    assert str(result.body[0]).count("\n| ") == 1 + 2 * len(mt25_leads.MEASURES)
+    assert [len(figure.draw().axes) for figure in result.figures] == [4, 3]
+
+
+def test_the_metric_of_the_loss():
+    """The loss of one head is ½‖p C^½ W_Q Λ^½ − M‖² + const, with M = C^{−½} Λ^{3/2}."""
+    landscape, values = mt25.landscape(), np.array(mt25.EIGENVALUES)
+    second = (1 + 1 / mt25.LENGTH) * values**2 + values.sum() / mt25.LENGTH * values
+    gaps = []
+    for seed in range(3):
+        one = Ensemble(
+            MergedHead(v=jnp.full(1, 0.7), u=jax.random.normal(jax.random.key(seed), (1, 4, 4)))
+        )
+        b = 0.7 * np.asarray(mt25_leads._whitened(landscape, one), float)
+        distance = 0.5 * np.sum((b - np.diag(values**1.5 / np.sqrt(second))) ** 2)
+        gaps.append(float(landscape.value(one)) - distance)
+    np.testing.assert_allclose(gaps, gaps[0], rtol=1e-5)
+
+
+def test_the_interval_of_a_median_covers_it():
+    """Of 400 samples of each size, at least 95 % hold the true median, up to three errors."""
+    rng = np.random.default_rng(0)
+    for size in (6, 8, 16, 31):
+        ends = np.array([mt25_leads.median_interval(rng.normal(size=size)) for _ in range(400)])
+        covered = np.mean((ends[:, 0] <= 0) & (ends[:, 1] >= 0))
+        assert covered >= 0.95 - 3 * np.sqrt(0.95 * 0.05 / 400)
+
+
+@pytest.mark.parametrize(
+    ("name", "parts"), [("zsls25-merged", 4), ("zsls25-separate", 4), ("mt25", 5)]
+)
+def test_titles_are_known_beforehand(name, parts):
     reproduction = REPRODUCTIONS[name]
-    assert len(reproduction.titles) == len(set(reproduction.titles)) == 4
+    assert len(reproduction.titles) == len(set(reproduction.titles)) == parts
     assert dataclasses.is_dataclass(reproduction.options)
     assert reproduction.configured().seed == 0
