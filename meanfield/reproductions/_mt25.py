@@ -26,6 +26,7 @@ from ..flows import GradientFlow
 from ..problems import Range, Seed
 from ..results import Claim, Result
 from ..runs import log_spaced, simulate, whole
+from ..studies import fit_exponent
 from ._base import Reproduction
 from ._mt25_leads import LEADS, leads, random_runs
 from ._mt25_model import (
@@ -44,13 +45,29 @@ from ._mt25_model import (
     solution,
     start,
 )
-from ._mt25_sgd import BATCHES, DRIFT, RATE, TO_THE_ODE, drift, drifts, sgd, to_the_ode
+from ._mt25_sgd import (
+    BATCHES,
+    DRIFT,
+    RATE,
+    TO_THE_ODE,
+    drift,
+    drifts,
+    exponent_claim,
+    sgd,
+    to_the_ode,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 INVARIANT = VALUE**2 - DIM * QUERY**2
 END = 1500.0  # of the closed equations alone
+RANKS = {
+    "effective": "effective rank",
+    "stable": "stable rank",
+    "participation": "participation ratio",
+}
+OF = f"in the batch size (rate {RATE:g})"
 TITLES = ("The exact dynamics", TO_THE_ODE, DRIFT, "Rank and subspace of W_Q", LEADS)
 
 
@@ -176,21 +193,42 @@ def draw_stages(
     ax.set(xlabel=TIME, ylabel=r"$p\,u_d$ / its fixed point", title="Staged learning")
 
 
-def measures(run: xarray.Dataset, batch: int = BATCHES[-1]) -> Result:
+def measures(runs: Mapping[int, xarray.Dataset]) -> Result:
     """Ranks of W_Q and the stability of its subspaces, SGD beside the ODE.
 
     Args:
-        run: all seeds of SGD.
-        batch: its batch size.
+        runs: batch size to all seeds of SGD.
     """
     result = Result(TITLES[3])
+    sizes, batch = np.array(list(runs)), max(runs)
+    gaps = [_measure_gaps(run) for run in runs.values()]
+    for name, label in RANKS.items():
+        squares = np.stack([np.mean(gap[name] ** 2, axis=0) for gap in gaps], axis=1)
+        fit = fit_exponent(sizes, squares, power=0.5, correction=False)
+        result.claim(exponent_claim(f"distance of the {label} of W_Q from the ODE's, {OF}", fit))
+    angles = np.stack([np.mean(gap["angle"] ** 2, axis=0) for gap in gaps], axis=1)
+    fit = fit_exponent(sizes, angles, power=0.5, correction=False)
+    result.claim(exponent_claim(f"angle of W_Q's top two directions to the ODE's, {OF}", fit))
     result.figure(
         "rank",
         "Spectral rank and subspace of W_Q along training; the median over seeds is bold.",
-        functools.partial(draw_ranks, run=run, batch=batch),
-        functools.partial(draw_angles, run=run),
+        functools.partial(draw_ranks, run=runs[batch], batch=batch),
+        functools.partial(draw_angles, run=runs[batch]),
     )
     return result
+
+
+def _measure_gaps(run: xarray.Dataset) -> dict[str, np.ndarray]:
+    """Of every rank and of the largest angle from the ODE's, shape (times, seeds)."""
+    exact = jnp.asarray(solution(run["time"].values).u[:, :, None] * np.eye(DIM))
+    trained = jnp.asarray(queries_of(run))
+    found, ideal = rank_measures(trained), rank_measures(exact)
+    gaps = {
+        name: np.asarray(getattr(found, name)) - np.asarray(getattr(ideal, name))[:, None]
+        for name in RANKS
+    }
+    # At the start all singular values are equal, and there are no top two directions.
+    return gaps | {"angle": np.asarray(principal_angles(trained[1:], exact[1:, None], 2))[..., -1]}
 
 
 def draw_ranks(ax: Axes, run: xarray.Dataset, batch: int) -> None:
@@ -198,15 +236,10 @@ def draw_ranks(ax: Axes, run: xarray.Dataset, batch: int) -> None:
     times = run["time"].values
     ideal = rank_measures(jnp.asarray(solution(times).u[:, :, None] * np.eye(DIM)))
     trained = rank_measures(jnp.asarray(queries_of(run)))
-    names = {
-        "effective": "effective rank",
-        "stable": "stable rank",
-        "participation": "participation ratio",
-    }
     plots.plot_courses(
         ax,
-        {label: (times, getattr(trained, name)) for name, label in names.items()},
-        {label: (times, getattr(ideal, name)) for name, label in names.items()},
+        {label: (times, getattr(trained, name)) for name, label in RANKS.items()},
+        {label: (times, getattr(ideal, name)) for name, label in RANKS.items()},
         theory_label="closed ODE",
     )
     ax.set(xlabel=TIME, ylabel="rank (directions)", title=f"Rank of W_Q, SGD at batch {batch}")
@@ -240,7 +273,7 @@ def _parts(options: MT25Options, progress: bool) -> Iterator[Result]:
     runs = {size: sgd(key, RATE, size, options.seeds, progress) for size in BATCHES}
     yield to_the_ode(runs)
     yield drift(drifts(key, options.seeds, progress=progress))
-    yield measures(runs[BATCHES[-1]])
+    yield measures(runs)
     yield leads(random_runs(jax.random.fold_in(key, 400), progress=progress))
 
 

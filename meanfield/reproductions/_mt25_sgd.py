@@ -67,7 +67,7 @@ def to_the_ode(runs: Mapping[int, xarray.Dataset]) -> Result:
     squares = np.stack([_squares(run, exact) for run in runs.values()], axis=1)
     fit = fit_exponent(sizes, squares, power=0.5, correction=False)
     result.claim(
-        _exponent(f"distance from the ODE in the batch size (rate {RATE:g})", -0.5, fit),
+        exponent_claim(f"distance from the ODE in the batch size (rate {RATE:g})", fit),
     )
     result.text(f"Distance of SGD from the ODE in batch size: {fit.statement}.")
     result.figure(
@@ -144,8 +144,8 @@ def drift(found: Drifts) -> Result:
     near = fit_exponent(found.rates, found.squares, power=0.5, correction=False)
     slope = fit_line(np.log(found.rates), np.log(np.abs(found.plain))).slope
     result.claim(
-        _exponent(
-            f"drift of p² − ‖W_Q‖² under SGD in the learning rate (batch {BATCH})", 1, sample
+        exponent_claim(
+            f"drift of p² − ‖W_Q‖² under SGD in the learning rate (batch {BATCH})", sample, 1
         ),
         Claim.equal(
             "drift under descent on the population: exponent in the learning rate",
@@ -161,7 +161,7 @@ def drift(found: Drifts) -> Result:
             found.plain[-1] / found.rates[-1],
             relative=0.1,
         ),
-        _exponent(f"distance from the ODE in the learning rate (batch {BATCH})", 0.5, near),
+        exponent_claim(f"distance from the ODE in the learning rate (batch {BATCH})", near, 0.5),
     )
     result.text(
         f"Drift under SGD in the learning rate: {sample.statement}. Distance from the ODE: "
@@ -195,7 +195,8 @@ def draw_drift(ax: Axes, found: Drifts, slopes: tuple[float, float]) -> None:
     )
 
 
-def _exponent(statement: str, predicted: float, fit: PowerLaw) -> Claim:
+def exponent_claim(statement: str, fit: PowerLaw, predicted: float = -0.5) -> Claim:
+    """A fitted exponent against the predicted one, with its interval over seeds."""
     interval = f"{fit.low:.3f} to {fit.high:.3f} at 95 %, {fit.freedom + 1} seeds"
     statement = f"exponent of the {statement} ({interval})"
     return Claim.equal(statement, SOURCE, predicted, fit.exponent, absolute=0.1)
