@@ -22,7 +22,7 @@ demo: .venv/installed ## see the library at work: a report and figures in runs/d
 	$(BIN)/meanfield demo --out runs/demo $(ARGS)
 
 test: lint types imports ## everything CI checks: lint, types, import contract, all tests
-	$(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
 
 lint: .venv/installed ## style and likely bugs (ruff)
 	$(BIN)/ruff check .

@@ -8,6 +8,7 @@ from pathlib import Path
 import jax
 import matplotlib
 import pytest
+from costs import Costs
 
 # Set before any computation starts: devices are fixed once the backend is up. Config values, unlike
 # XLA_FLAGS, are not inherited by the subprocesses some tests start, so those see what a user sees.
@@ -16,6 +17,34 @@ if "JAX_PLATFORMS" not in os.environ:
 jax.config.update("jax_num_cpu_devices", 8)
 jax.config.update("jax_enable_x64", True)
 matplotlib.use("Agg")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--quick", action="store_true", help="compile without optimizing: faster, rounded otherwise"
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(Costs(), "costs")
+    if config.getoption("--quick"):
+        compile_quickly()
+
+
+def compile_quickly() -> None:
+    """Turns off what takes XLA most of its time and pays in long runs only.
+
+    The flags are read once, with the first program; after it they leave the environment, so that
+    the processes that tests start do not inherit them.
+    """
+    before = os.environ.get("XLA_FLAGS")
+    quick = "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
+    os.environ["XLA_FLAGS"] = f"{before or ''} {quick}"
+    jax.jit(lambda x: x + 1)(1.0).block_until_ready()
+    if before is None:
+        del os.environ["XLA_FLAGS"]
+    else:
+        os.environ["XLA_FLAGS"] = before
 
 
 @pytest.fixture(params=["float32", "float64"])
