@@ -15,15 +15,7 @@ import numpy as np
 from jaxtyping import Array, Float, Key, PyTree
 
 from particles import Ensemble, InvalidInput
-from particles.internal import (
-    chunk_for,
-    described,
-    equal_weights,
-    require_ensemble,
-    require_finite,
-    stream_map,
-    stream_sum,
-)
+from particles.internal import chunk_for, equal_weights, require_finite, stream_map, stream_sum
 
 from ._observables import Observable
 from ._warnings import StartWarning
@@ -146,9 +138,8 @@ class Landscape(eqx.Module):
         """Refuse an ensemble whose particles are not this landscape's.
 
         Raises:
-            InvalidInput: names the shapes found and needed, or what came in place of an ensemble.
+            InvalidInput: names the shapes found and needed.
         """
-        require_ensemble("ensemble", ensemble)
         if self.particle is None:
             return
         found = jax.tree.map(lambda leaf: tuple(leaf.shape[1:]), ensemble.particles)
@@ -216,13 +207,17 @@ class Landscape(eqx.Module):
 
     # Looked at while a call is traced; nothing of it is left in compiled code.
     def _require_features(self, ensemble: Ensemble) -> None:
-        require_ensemble("ensemble", ensemble)
+        if not isinstance(ensemble, Ensemble):
+            raise InvalidInput(
+                f"ensemble is {_described(ensemble)}; give an Ensemble, such as "
+                "Ensemble(particles) of arrays with a leading particle axis."
+            )
         one = jax.eval_shape(lambda p: jax.tree.map(lambda x: x[0], p), ensemble.particles)
         found = jax.eval_shape(self.features, one)
         leaves = jax.tree.leaves(found)
         if not leaves or not all(jnp.issubdtype(leaf.dtype, jnp.floating) for leaf in leaves):
             raise InvalidInput(
-                f"features of {type(self).__name__} returned {described(found)}; they must be "
+                f"features of {type(self).__name__} returned {_described(found)}; they must be "
                 "arrays of floating-point numbers, for one particle."
             )
 
@@ -238,7 +233,7 @@ class Landscape(eqx.Module):
         number = isinstance(risk, float | np.floating | np.ndarray | Array)
         if not number or jnp.ndim(risk) or not jnp.issubdtype(jnp.result_type(risk), jnp.floating):
             raise InvalidInput(
-                f"risk of {type(self).__name__} returned {described(risk)}; it must return one "
+                f"risk of {type(self).__name__} returned {_described(risk)}; it must return one "
                 "floating-point number, an array of shape ()."
             )
         return jnp.asarray(risk)
@@ -386,6 +381,15 @@ class SecondVariation(eqx.Module):
         direction = self.landscape.features(particle)
         _, curved = jax.jvp(gradient, (self.moments,), (direction,))
         return _dot(curved, self.landscape.features(other))
+
+
+def _described(value: Any) -> str:
+    """What came in place of what was wanted: shapes and types, no numbers."""
+    if value is None or isinstance(value, str | int | float):
+        return repr(value)
+    if hasattr(value, "dtype"):
+        return f"an array of shape {value.shape} and dtype {value.dtype}"
+    return f"a {type(value).__name__} of {len(jax.tree.leaves(value))} arrays"
 
 
 def _dot(x: PyTree, y: PyTree) -> Float[Array, ""]:

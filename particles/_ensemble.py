@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any
 
 import equinox as eqx
 import jax
@@ -17,7 +16,7 @@ from jaxtyping import Array, ArrayLike, Float, PyTree, Shaped
 from ._errors import InvalidInput
 from ._mesh import split
 from ._streaming import equal_weights, stream_sum
-from ._tree import described, require_real
+from ._tree import require_real
 
 
 class Ensemble(eqx.Module):
@@ -163,27 +162,6 @@ class Ensemble(eqx.Module):
         root = jnp.sqrt(self.probabilities)
         inverse = jnp.where(root > 0, 1 / jnp.where(root > 0, root, 1), 0)
         return _scaled(ravel_pytree(self.particles)[1](jnp.asarray(vector)), inverse)
-
-
-def require_ensemble(name: str, given: Any) -> None:
-    """Refuse what is no ensemble.
-
-    Args:
-        name: what to call the argument in the message.
-        given: its value.
-
-    Raises:
-        InvalidInput: says what came, and how an ensemble is made of it.
-    """
-    if isinstance(given, Ensemble):
-        return
-    found = described(given) if hasattr(given, "dtype") else type(given).__name__
-    if hasattr(given, "ensemble"):
-        raise InvalidInput(f"{name} is {found}; give its `ensemble`.")
-    raise InvalidInput(
-        f"{name} is {found}; give an Ensemble, such as Ensemble(particles) of arrays with a "
-        "leading particle axis."
-    )
 
 
 def _scaled(field: PyTree, factor: Float[Array, " particles"]) -> PyTree:

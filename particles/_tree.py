@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -28,15 +26,6 @@ def leaf_names(tree: PyTree) -> list[str]:
     """
     paths = jax.tree_util.tree_flatten_with_path(tree)[0]
     return [jax.tree_util.keystr(p, simple=True, separator=".") or "particles" for p, _ in paths]
-
-
-def described(value: Any) -> str:
-    """What came in place of what was wanted: shapes and types, no numbers."""
-    if value is None or isinstance(value, str | int | float):
-        return repr(value)
-    if hasattr(value, "dtype"):
-        return f"an array of shape {value.shape} and dtype {value.dtype}"
-    return f"a {type(value).__name__} of {len(jax.tree.leaves(value))} arrays"
 
 
 def require_finite(name: str, tree: PyTree) -> None:

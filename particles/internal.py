@@ -1,6 +1,5 @@
 """Plumbing that other packages need: streaming, host copies, names of leaves. May change."""
 
-from ._ensemble import require_ensemble as require_ensemble
 from ._mesh import to_host as to_host
 from ._points import normal_points as normal_points
 from ._points import require_points as require_points
@@ -12,7 +11,6 @@ from ._streaming import equal_weights as equal_weights
 from ._streaming import stream_map as stream_map
 from ._streaming import stream_sum as stream_sum
 from ._transport import coordinates as coordinates
-from ._tree import described as described
 from ._tree import leaf_names as leaf_names
 from ._tree import require_finite as require_finite
 from ._tree import require_real as require_real

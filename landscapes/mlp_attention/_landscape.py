@@ -250,8 +250,8 @@ class MLPAttentionLandscape(NeuronLandscape):
         message = (
             "the start's outputs h_μ are not distinguishable from zero (signal-to-noise "
             f"{signal:.2g} at N = {ensemble.size}) and ridge is 0, so L has no limit as N → ∞ and "
-            "depends on the draw alone; give more particles, a start of non-zero output mean of "
-            "rank k (neuron_start), or a ridge."
+            "depends on the draw alone; give the start a non-zero output mean of rank k "
+            "(neuron_start) or a ridge."
         )
         return [NoLimitWarning(message)]
 

@@ -67,7 +67,8 @@ class Common:
         if self.json:
             print(json.dumps(report.to_dict(**more), ensure_ascii=False))
         elif not self.quiet:
-            _table(report.found.claims)
+            if report.found.claims:
+                _table(report.found.claims)
             print(f"report: {report.out / 'report.md'}")
 
 

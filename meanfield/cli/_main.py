@@ -15,6 +15,7 @@ COMMANDS = {
     "converge": ("_converge:Converge", "N to infinity: errors against N, with fitted exponents"),
     "spectrum": ("_spectrum:Spectrum", "Hessian spectrum and kind of critical point"),
     "diagnose": ("_diagnose:Diagnose", "criticality, surroundings, dependence on the samples"),
+    "animate": ("_animate:Animate", "a film of a run: particles, loss and curvature"),
     "plan": ("_plan:Plan", "memory, time and devices that a run would need"),
     "problems": ("_problems:Problems", "the kinds of problems, with their options"),
     "reproduce": ("_reproduce:Reproduce", "the headline results of a paper as claims"),

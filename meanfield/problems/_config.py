@@ -151,7 +151,17 @@ def from_table(
 PASSED_OVER = {"command", "source", "other"}
 
 #: Names of commands, whose own options stand in tables of these names.
-COMMANDS = {"demo", "simulate", "escape", "converge", "spectrum", "diagnose", "plan", "reproduce"}
+COMMANDS = {
+    "demo",
+    "simulate",
+    "escape",
+    "converge",
+    "spectrum",
+    "diagnose",
+    "animate",
+    "plan",
+    "reproduce",
+}
 
 
 @dataclass(frozen=True)

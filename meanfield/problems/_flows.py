@@ -81,12 +81,6 @@ class Gradient(SchemeOptions):
         Raises:
             InvalidInput: options that do not fit together, or not the landscape.
         """
-        for name in ("temperature", "batch_size"):
-            if self.scheme == "adaptive" and getattr(self, name):
-                raise InvalidInput(
-                    f"flow.{name} is {getattr(self, name)}, but flow.scheme is 'adaptive', whose "
-                    "error estimate takes noise for error; choose a fixed step, such as 'euler'."
-                )
         ratios = {"limit": None, "frozen": math.inf}
         ratio = ratios[self.ratio] if isinstance(self.ratio, str) else self.ratio
         jumps = [Diffusion(self.temperature)] if self.temperature else []

@@ -8,6 +8,8 @@ from ._criticality import density_result as density_result
 from ._diagnosis import diagnose as diagnose
 from ._escapes import escape_result as escape_result
 from ._escapes import growth_result as growth_result
+from ._film import FilmOptions as FilmOptions
+from ._film import filmed as filmed
 from ._options import CriticalityOptions as CriticalityOptions
 from ._options import DiagnosisOptions as DiagnosisOptions
 from ._options import History as History

@@ -73,16 +73,16 @@ class Report:
         claims = self.found.claims
         held = sum(claim.holds for claim in claims)
         written = sorted(path.name for path in self.out.glob("*.nc"))
-        others = ", ".join(f"`{name}`" for name in ["claims.json", *written])
+        others = " and ".join(f"`{name}`" for name in ["claims.json", *written])
+        checked = [f"{held} of {len(claims)} claims hold.", claims_table(claims)] if claims else []
         lines = [
             f"# {self.title}",
-            f"{held} of {len(claims)} claims hold.",
-            claims_table(claims),
+            *checked,
             *map(_markdown, self.found.body),
             "## How these numbers came about",
             _bullets(provenance()),
             f"Written {time.strftime('%Y-%m-%d %H:%M:%S')} by `meanfield {self.command}`. The "
-            f"folder also holds {others} and `config.toml` (enough to rerun).",
+            f"folder also holds `config.toml` (enough to rerun), {others}.",
         ]
         if self.found.references:
             lines += ["## References", *(f"- {cite(key)}" for key in self.found.references)]
@@ -130,8 +130,7 @@ def require_own_folder(out: Path, command: str) -> None:
         InvalidInput: names the folder and whose it is.
     """
     if out.resolve() == Path.cwd():
-        said = "empty or '.'" if str(out) == "." else repr(str(out))
-        raise InvalidInput(f"out is {said}, the current folder; name a folder of its own.")
+        raise InvalidInput(f"out is {str(out)!r}, the current folder; name a folder of its own.")
     owner = owner_of(out)
     if owner not in (None, command):
         raise InvalidInput(

@@ -151,8 +151,7 @@ class Checkpoints:
         steps = sorted(self._open().all_steps(), reverse=True) if self.directory.exists() else []
         if not steps:
             raise InvalidInput(
-                f"resume has nothing to go on with: {self.directory} holds no checkpoint; start "
-                "without it."
+                f"resume is True, but {self.directory} holds no checkpoint; start without resume."
             )
         for step in steps:
             with _quiet():
@@ -274,8 +273,7 @@ def _reason(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     quoted = re.search(r"([^:]+) \[os_error_code", str(error))
-    said = str(error).partition("\n")[0].partition(". See full")[0]
-    return quoted[1].strip() if quoted else said or type(error).__name__
+    return quoted[1].strip() if quoted else str(error).partition("\n")[0] or type(error).__name__
 
 
 def _form(state: FlowState) -> dict[str, str]:

@@ -12,7 +12,7 @@ from jaxtyping import Array, PyTree
 
 from landscapes import StartWarning
 from particles import Ensemble, InvalidInput
-from particles.internal import require_ensemble, require_finite
+from particles.internal import require_finite
 
 from ..flows import AbstractFlow, FlowState, require_step
 from ._checkpoints import Checkpoints, Restored
@@ -34,7 +34,10 @@ def first_state(
     """The state that a run begins with."""
     if isinstance(start, FlowState):
         return _continued(flow, start, dt, fast, key, batch)
-    require_ensemble("start", start)
+    if not isinstance(start, Ensemble):
+        raise InvalidInput(
+            f"start is {type(start).__name__}; give an Ensemble, or the state of an earlier run."
+        )
     if dt is None:
         raise InvalidInput("dt is missing; give the step size when starting from an ensemble.")
     require_step(dt)

@@ -142,7 +142,8 @@ def measures_along(
             for i in range(trajectory.sizes["seed"])
         ]
         return RunMeasures(xarray.concat(parts, "seed"), directions)
-    times, ensembles = snapshots(trajectory, landscape.particle)
+    known = run if isinstance(run, Run) else trajectory  # a run knows its particles
+    times, ensembles = snapshots(known, landscape.particle)
     if len(times) < 2:
         raise InvalidInput(f"run has {len(times)} snapshot; at least 2 are needed.")
     parts = [

@@ -14,7 +14,7 @@ from jaxtyping import Array, Float, PyTree
 
 from landscapes import Landscape
 from particles import Ensemble, InvalidInput
-from particles.internal import require_ensemble, require_finite, stream_map, stream_sum
+from particles.internal import require_finite, stream_map, stream_sum
 
 from ._symmetric import products
 
@@ -68,7 +68,6 @@ class HessianOperator(eqx.Module):
     ):
         if part not in ("full", "interaction"):
             raise InvalidInput(f"part is {part!r}; choose 'full' or 'interaction'.")
-        require_ensemble("ensemble", ensemble)
         require_finite("ensemble", ensemble.particles)
         positive = True if ensemble.weights is None else jnp.all(ensemble.weights > 0)
         if not isinstance(positive, Tracer) and not bool(positive):

@@ -12,7 +12,6 @@ from landscapes import Neuron, NoLimitWarning
 from meanfield import Checkpoints, GradientFlow, at, simulate
 from meanfield.flows import Diffusion, scheme_from
 from particles import Ensemble, InvalidInput
-from particles.internal import require_ensemble
 
 NAN = float("nan")
 
@@ -69,18 +68,6 @@ def test_ratios(ratio: float) -> None:
 def test_sentences(options: dict, sentence: str) -> None:
     with pytest.raises(InvalidInput, match=re.escape(sentence)):
         run(**options)
-
-
-def test_what_is_no_ensemble_is_said() -> None:
-    once = simulate(GradientFlow(Springs()), points(), horizon=0.1, dt=0.1)
-    for given, said in (
-        (jnp.ones((3, 2)), r"start is an array of shape \(3, 2\) and dtype float64; give an Ensem"),
-        (points().particles, "give an Ensemble, such as Ensemble"),
-        ("mu.npz", "start is str; give an Ensemble"),
-        (once, "start is Run; give its `ensemble`"),
-    ):
-        with pytest.raises(InvalidInput, match=said):
-            require_ensemble("start", given)
 
 
 def test_a_bad_seed_of_a_batch_is_named() -> None:

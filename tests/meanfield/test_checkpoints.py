@@ -28,7 +28,6 @@ from meanfield import (
 )
 from meanfield.flows import Diffusion
 from meanfield.runs import DamagedCheckpointWarning
-from meanfield.runs._checkpoints import _reason
 from particles import Ensemble, InvalidInput, particle_mesh, placed
 
 RUN = {"dt": 0.05, "horizon": 1.0, "record": every(0.25)}
@@ -234,11 +233,6 @@ def test_flipped_bits_are_found_or_do_no_harm(tmp_path: Path) -> None:
         assert_same_bits(rest.state, whole.state)
         xarray.testing.assert_identical(rest.trajectory, whole.trajectory)
     assert noticed > 2
-
-
-def test_a_reason_is_one_sentence_without_the_readers_own_objects() -> None:
-    said = "Encountered error while reading array index: (0,). See full TensorStore details: <bo"
-    assert _reason(ValueError(said)) == "Encountered error while reading array index: (0,)"
 
 
 def test_none_whole_is_one_sentence(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from meanfield.problems import PROBLEMS
 from particles import InvalidInput
 
 WRITING = [name for name in COMMANDS if name not in ("problems", "cite")]
-CONFIGURED = ["demo", "simulate", "escape", "converge", "spectrum", "diagnose", "plan"]
+CONFIGURED = ["demo", "simulate", "escape", "converge", "spectrum", "diagnose", "animate", "plan"]
 
 
 def test_help_lists_every_command() -> None:

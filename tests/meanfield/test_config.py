@@ -85,7 +85,7 @@ def test_what_other_commands_wrote_for_themselves_is_passed_over(tmp_path: Path)
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("sead = 1", "the unknown key sead; allowed there: ['command', 'converge', 'demo', "),
+        ("sead = 1", "the unknown key sead; allowed there: ['animate', 'command', 'converge', "),
         ("[flow]\ndtt = 1.0", "the unknown key flow.dtt; allowed there: ['atol', 'batch_size', "),
         ("[flows]\n", "the unknown key flows; allowed there"),
         ("seed = 1.5", "seed is 1.5; it must be a whole number"),

@@ -278,8 +278,6 @@ def test_data_that_is_no_npz(content: bytes | str, tmp_path: Path) -> None:
         (config({"ridge": 0.1}, SaddleStart()), "problem 'attention' has no `saddle`, which start"),
         (config(start=FileStart()), "start.file is empty, but start is 'file'; name an .npz."),
         (config(flow=Gradient(scheme="euler", rtol=1e-3)), "flow.rtol is 0.001, but flow.scheme"),
-        (config(flow=Gradient(temperature=0.1)), "flow.temperature is 0.1, but flow.scheme is 'ad"),
-        (config(flow=Gradient(batch_size=2)), "flow.batch_size is 2, but flow.scheme is 'adaptiv"),
         (
             Config(problem=Regression(**SMALL), start=SaddleStart()),
             "give its Problem a function saddle(key, size, missing)",

@@ -19,6 +19,7 @@ LATE = {
     "converge": (SMALL, "meanfield.cli._converge.convergence_study"),
     "spectrum": (f"{SMALL} --particles 8", "meanfield.cli._spectrum.criticality_result"),
     "diagnose": (f"{SMALL} --particles 8", "meanfield.cli._diagnose.diagnose"),
+    "animate": (f"{SMALL} --particles 8", "meanfield.cli._animate.filmed"),
     "plan": (f"{SMALL} --particles 8", "meanfield.cli._plan.plan_result"),
     "reproduce": ("mt25", "meanfield.reproductions.Reproduction.results"),
 }

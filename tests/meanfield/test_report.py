@@ -51,8 +51,8 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:
 
 def test_the_current_folder_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    for out, said in ((Path(), r"empty or '\.'"), (tmp_path, repr(str(tmp_path)))):
-        with pytest.raises(InvalidInput, match=f"out is {said}, the current folder; name a folder"):
+    for out in (Path(), Path(), tmp_path):
+        with pytest.raises(InvalidInput, match="the current folder; name a folder of its own"):
             Report(out, "A title", "simulate", Config())
     assert not list(tmp_path.iterdir())
 

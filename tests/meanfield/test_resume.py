@@ -95,7 +95,7 @@ def test_a_finished_run_resumes_to_itself(tmp_path: Path) -> None:
 
 def test_resuming_before_the_first_checkpoint_is_refused(tmp_path: Path) -> None:
     for folder in (tmp_path, tmp_path / "new"):
-        with pytest.raises(InvalidInput, match="holds no checkpoint; start without it"):
+        with pytest.raises(InvalidInput, match="holds no checkpoint; start without resume"):
             simulate(
                 GradientFlow(Springs()), points(), horizon=WHOLE,
                 checkpoints=Checkpoints(folder), resume=True, **RUN,
