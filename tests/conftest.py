@@ -17,6 +17,8 @@ if "JAX_PLATFORMS" not in os.environ:
 jax.config.update("jax_num_cpu_devices", 8)
 jax.config.update("jax_enable_x64", True)
 matplotlib.use("Agg")
+# No test depends on which chunk is the fastest here; subprocesses inherit this.
+os.environ["MEANFIELD_CHUNKS"] = "default"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

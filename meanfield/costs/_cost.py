@@ -140,13 +140,18 @@ def step_cost(flow: AbstractFlow, like: Ensemble, size: int, chunk: int | None =
     ensemble, stages = _bytes_of(whole), _stages(flow)
     return StepCost(
         kernels=tuple(kernels),
-        evaluations=max(1, stages - _reused(flow)),
+        evaluations=evaluations_of(flow),
         compulsory=3 * ensemble + 2 * samples + 2 * sent,
         sent=sent,
         ensemble=ensemble,
         copies=2 + stages if stages > 1 else 1,
         fixed=samples + 4 * sent + chunk * landscape.particle_bytes(one.particles),
     )
+
+
+def evaluations_of(flow: AbstractFlow) -> int:
+    """Evaluations of the velocity in one step; one where no Runge–Kutta scheme moves the flow."""
+    return max(1, _stages(flow) - _reused(flow))
 
 
 def _seen(flow: AbstractFlow) -> Landscape:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import abc
+import dataclasses
 import math
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import equinox as eqx
 import jax
@@ -15,6 +16,8 @@ from landscapes import Landscape, StartWarning
 from particles import Ensemble
 
 from ._state import FlowState, Observation
+
+F = TypeVar("F", bound="AbstractFlow")
 
 
 class Balance(NamedTuple):
@@ -99,6 +102,14 @@ class AbstractFlow(eqx.Module):
     @abc.abstractmethod
     def balance(self) -> Balance | None:
         """How the energy must fall, or `None` where it need not."""
+
+    def with_chunk(self: F, chunk: int | None) -> F:
+        """The same flow with another number of particles held at once."""
+        new = object.__new__(type(self))
+        for field in dataclasses.fields(self):
+            object.__setattr__(new, field.name, getattr(self, field.name))
+        object.__setattr__(new, "chunk", chunk)
+        return new
 
     def restarted(self, state: FlowState, ensemble: Ensemble) -> FlowState:
         """The state at the same time with other particles, at rest, in the two-timescale limit."""

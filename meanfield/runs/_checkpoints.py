@@ -43,10 +43,11 @@ class _Damaged(Exception):
 
 
 class Restored(NamedTuple):
-    """What a checkpoint gives back."""
+    """What a checkpoint gives back, with the chunk that the run chose for itself."""
 
     state: FlowState
     tape: Tape
+    chunk: int | None = None
 
 
 class Checkpoints:
@@ -86,13 +87,16 @@ class Checkpoints:
         """Step of the latest checkpoint."""
         return self._open().latest_step() if self.directory.exists() else None
 
-    def save(self, state: FlowState, tape: Tape, made_with: Fingerprint) -> PyTree | None:
+    def save(
+        self, state: FlowState, tape: Tape, made_with: Fingerprint, chunk: int | None = None
+    ) -> PyTree | None:
         """Write the state and the records; replaces nothing until it is whole.
 
         Args:
             state: now.
             tape: the records so far.
             made_with: `fingerprint` of the run.
+            chunk: that of the run's flow, for whoever goes on with it.
 
         Returns:
             The leaves that were written, as arrays of their own; `None` where this step is there.
@@ -106,7 +110,7 @@ class Checkpoints:
             try:
                 if self._open().latest_step() == step:
                     return None
-                self._save(step, written, state, tape, made_with)
+                self._save(step, written, state, tape, made_with, chunk)
             except Exception as error:  # orbax has errors of its own for whatever the disk says
                 gc.collect()
                 time.sleep(LAST_WORDS)
@@ -117,7 +121,13 @@ class Checkpoints:
         return written
 
     def _save(
-        self, step: int, written: PyTree, state: FlowState, tape: Tape, made_with: Fingerprint
+        self,
+        step: int,
+        written: PyTree,
+        state: FlowState,
+        tape: Tape,
+        made_with: Fingerprint,
+        chunk: int | None,
     ) -> None:
         import orbax.checkpoint as ocp
 
@@ -127,6 +137,7 @@ class Checkpoints:
             "made_with": made_with,
             "state": digests_of(jax.tree.leaves(state)),
             "records": array_digest(records),
+            "chunk": chunk,
         }
         self._open().save(
             step,
@@ -210,9 +221,8 @@ class Checkpoints:
             raise _Damaged("the checksum of its state differs")
         if array_digest(records) != about["records"]:
             raise _Damaged("the checksum of its records differs")
-        return Restored(
-            jax.tree.unflatten(jax.tree.structure(like), leaves), Tape.from_arrays(records)
-        )
+        state = jax.tree.unflatten(jax.tree.structure(like), leaves)
+        return Restored(state, Tape.from_arrays(records), about.get("chunk"))
 
     def _set_aside(self, step: int) -> None:
         """Rename a damaged checkpoint, so that the run can write this step again."""

@@ -87,6 +87,11 @@ def require_horizon(flow: AbstractFlow, state: FlowState, horizon: float, given:
         )
 
 
+def steps_ahead(state: FlowState, horizon: float) -> float:
+    """Steps to the horizon, were all of them as long as the first."""
+    return (horizon - float(jnp.min(state.time))) / float(jnp.min(state.dt))
+
+
 def restored(
     state: FlowState, checkpoints: Checkpoints | None, resume: bool, made_with: Fingerprint
 ) -> Restored:

@@ -25,6 +25,7 @@ def provenance(flow: AbstractFlow | None = None) -> dict[str, Any]:
     }
     if flow is not None:
         record |= {"landscape": type(flow.landscape).__name__} | flow.describe()
+        record |= {} if flow.chunk is None else {"chunk": flow.chunk}
     return record
 
 

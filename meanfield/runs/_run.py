@@ -13,12 +13,13 @@ from jaxtyping import Array, Key, PyTree
 
 from particles import Ensemble, InvalidInput
 
+from ..costs import calibrated_chunk
 from ..flows import AbstractFlow, FlowState
 from ._blocks import Blocks, record_now
 from ._checkpoints import Checkpoints
 from ._compiled import advance, copied
 from ._fingerprint import fingerprint
-from ._first import first_state, require_horizon, restored
+from ._first import first_state, require_horizon, restored, steps_ahead
 from ._hosts import anywhere, speaks
 from ._interrupts import Interrupts
 from ._outcome import End, Outcome
@@ -143,6 +144,11 @@ def simulate(
             beyond the horizon, a checkpoint of another run, …
         FlowFailed: a non-finite number or an unstable step, with the partial run attached.
 
+    Particles held at once are chosen from the size of the features. A run of more than ten seconds
+    times a few sizes first, once on a machine; `chunk=` of the flow bypasses this, as does the
+    environment variable MEANFIELD_CHUNKS=default. The choice is kept in the trajectory's attributes
+    and in checkpoints, where a resumed run finds it.
+
     Warns `StartWarning` where the landscape has concerns about the start, and
     `DamagedCheckpointWarning` where a checkpoint had to be left out.
 
@@ -160,8 +166,12 @@ def simulate(
     require_horizon(flow, first, horizon, given=dt is not None)
     made_with = {} if checkpoints is None else fingerprint(flow, first)
     # The loop gives its memory back to the compiler; the caller keeps theirs.
-    state, tape = restored(copied(first, keep_start), checkpoints, resume, made_with)
+    state, tape, chunk = restored(copied(first, keep_start), checkpoints, resume, made_with)
     began = float(jnp.min(first.time))
+    if flow.chunk is None and not batch:
+        if not resume:
+            chunk = calibrated_chunk(flow, first.ensemble, steps_ahead(first, horizon))
+        flow = flow if chunk is None else flow.with_chunk(chunk)
     first = first if keep_start else None
     record = every((horizon - began) / 200) if record is None else record
     plan = plan_of(flow, state, batch, record, statistics, snapshots)

@@ -27,7 +27,7 @@ class Saver:
         """A disk that refuses a checkpoint ends the run, not what it has found."""
         computed = self._loss(state, plan)
         try:
-            written = self.checkpoints.save(state, tape, self.made_with)
+            written = self.checkpoints.save(state, tape, self.made_with, self.flow.chunk)
         except OSError as error:
             return End(Outcome.UNSAVED, str(error))
         if written is None:
