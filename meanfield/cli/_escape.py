@@ -8,6 +8,7 @@ from typing import Any
 
 from particles import InvalidInput, load_ensemble
 from saddle_analysis import HessianOperator, unstable_eigenpairs
+from saddle_analysis.spectra import NothingUnstable
 
 from ..flows import GradientFlow
 from ..problems import (
@@ -69,7 +70,15 @@ class Escape(Common):
         saddle, level = self._saddle(problem)
         flow = GradientFlow(problem.landscape, scheme="adaptive")
         self.say("1/3 curvature at the saddle")
-        pairs = unstable_eigenpairs(HessianOperator(problem.landscape, saddle))
+        try:
+            pairs = unstable_eigenpairs(HessianOperator(problem.landscape, saddle))
+        except NothingUnstable as error:
+            raise InvalidInput(
+                f"saddle at L = {level:.4g} has no negative eigenvalue: it is a minimum, or "
+                "degenerate, where displacements grow as a power of time and there is no rate to "
+                "measure. `meanfield spectrum --start saddle --start.distance 0` tells which; name "
+                "another one by --missing or --saddle."
+            ) from error
         with self.report(out, "Escape from a saddle") as report:
             self.say("2/3 growth along the unstable eigenvector")
             report.add(growth_result(flow, saddle, pairs, progress=self.shows_progress))

@@ -289,7 +289,7 @@ def plot_feature_space(ax: Axes, features: xarray.Dataset, time: ArrayLike) -> N
         ylabel=r"correlation, distance (units of $L^2$)",
         title=r"Feature space: span($h_\mu$) and the targets",
     )
-    legend(ax)
+    legend(ax, "below", columns=2)
 
 
 def _name_changes(ax: Axes, time: np.ndarray, features: xarray.Dataset) -> None:
@@ -297,11 +297,13 @@ def _name_changes(ax: Axes, time: np.ndarray, features: xarray.Dataset) -> None:
     names, heights = features["missing"].values, features["distance"].values
     for row in range(len(names)):
         if row == 0 or names[row] != names[row - 1]:
+            late = time[row] > 0.5 * (time[0] + time[-1])  # words stay within the frame
             ax.annotate(
                 f"nearest: missing {names[row]}",
                 (time[row], heights[row]),
-                xytext=(6, -3),
+                xytext=(-6, -12) if late else (6, -3),
                 textcoords="offset points",
+                ha="right" if late else "left",
                 va="top",
                 fontsize=SMALL - 1,
                 color=THEORY,

@@ -39,7 +39,7 @@ class ModularArithmetic:
     p: Annotated[int, Range(3, 1000)] = 23
     """Modulus; an odd prime where levels and saddles are wanted."""
     fraction: Annotated[float, Range(0, 1, open_low=True)] = 0.6
-    """Share of the p² pairs that is trained on."""
+    """Share of the p² pairs that is trained on; 1 where levels and saddles are wanted."""
     target: Literal["addition", "subtraction", "quadratic"] = "addition"
     """Answer: a + b, a − b or a² + ab + b²."""
     activation: Literal["quadratic", "relu"] = "quadratic"

@@ -198,8 +198,9 @@ def _when_not_critical(found: CriticalityReport) -> list[str]:
     steps = [
         f"Run on: the gradient norm is {norm:.2g}, and below {found.gradient_tolerance:.0e} the "
         f"ensemble counts as critical. The loss falls by {norm**2:.2g} per unit of time now. "
-        "`simulate` continues from a run's last state, `meanfield simulate --resume` from its "
-        "folder.",
+        "`meanfield simulate --resume FOLDER --horizon T` goes on with the folder of a simulation; "
+        "`meanfield simulate CONFIG.toml --start file --start.file ENSEMBLE.npz` starts from any "
+        "ensemble; in Python, `simulate(flow, run.state, …)`.",
         "Until then the eigenvalues are those of a moving point: they say which way it bends, and "
         "not that a saddle is near.",
     ]

@@ -36,7 +36,8 @@ SAMPLES = 1024  # of a landscape that does not say how many it has
 TERMS = """\
 - *Curvature on the span*: the smallest value of the Hessian's quadratic form on the span of the \
 eigenvectors found here. Other samples have a smallest eigenvalue at or below it.
-- *Bootstrap*: as many samples drawn from the given ones, with repetition. *Fresh samples*: new \
+- *M*: how many samples are drawn: at most the largest power of two within their own number.
+- *Bootstrap*: samples drawn from the given ones, with repetition. *Fresh samples*: new \
 ones of the same law. *Quasi-Monte Carlo*: new ones, spread evenly.
 - *Held out*: an eigenvector sought on one half of the samples has a curvature on the other half \
 that is free of having been sought there.

@@ -11,6 +11,7 @@ from ._eigen import smallest_eigenpair as smallest_eigenpair
 from ._low_rank import InteractionSpectrum as InteractionSpectrum
 from ._low_rank import interaction_spectrum as interaction_spectrum
 from ._morse import MorseIndex as MorseIndex
+from ._morse import NothingUnstable as NothingUnstable
 from ._morse import morse_index as morse_index
 from ._morse import negative_eigenpairs as negative_eigenpairs
 from ._morse import unstable_eigenpairs as unstable_eigenpairs

@@ -165,6 +165,10 @@ def negative_eigenpairs(
     ).pairs
 
 
+class NothingUnstable(InvalidInput):
+    """There is no negative eigenvalue: a minimum, or a degenerate saddle."""
+
+
 def unstable_eigenpairs(
     operator: SymmetricOperator,
     *,
@@ -187,8 +191,8 @@ def unstable_eigenpairs(
         key: of the start vectors; `None` for a fixed one.
 
     Raises:
-        InvalidInput: no eigenvalue is so negative, or `relative` is below what the precision tells
-            from zero.
+        NothingUnstable: no eigenvalue is so negative.
+        InvalidInput: `relative` is below what the precision tells from zero.
 
     Example:
         >>> import jax.numpy as jnp
@@ -207,7 +211,7 @@ def unstable_eigenpairs(
         operator, threshold=max(relative * norm, tiny), expected=expected, budget=budget, key=key
     )
     if found.values.size == 0:
-        raise InvalidInput(
+        raise NothingUnstable(
             f"operator has no eigenvalue below {-relative:.0e} ‖H‖, ‖H‖ = {norm:.3g}; there is no "
             "unstable space here."
         )

@@ -454,6 +454,10 @@ def test_samples_parameters_and_features(ax: Axes, landscape) -> None:
     run = [helpers.cloud(seed) for seed in (1, 2)]
     plots.plot_feature_space(fourth, feature_space(landscape, run), [0.0, 1.0])
     assert any("nearest critical set" in word for word in check_words(fourth))
+    frame = fourth.get_window_extent()
+    words = [text.get_window_extent() for text in fourth.texts]
+    assert words
+    assert all(frame.x0 <= box.x0 <= box.x1 <= frame.x1 for box in words)
 
 
 def test_snapshots_come_back_as_ensembles() -> None:

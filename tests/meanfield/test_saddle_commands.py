@@ -95,6 +95,16 @@ def test_escape_refuses_a_norm_of_zero(tmp_path: Path) -> None:
     assert "norm is 0.0; it must be above 0" in refused.stderr
 
 
+def test_escape_says_that_a_degenerate_saddle_has_no_rate(tmp_path: Path) -> None:
+    sizes = ["--particles", "40", "--problem", "modular-arithmetic", "--problem.p", "5"]
+    sizes += ["--problem.fraction", "1"]
+    refused = meanfield("escape", *sizes, "--out", tmp_path / "run", "--quiet")
+    assert refused.code == 2
+    assert "has no negative eigenvalue: it is a minimum, or degenerate" in refused.stderr
+    assert "name another one by --missing or --saddle" in refused.stderr
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_spectrum_does_not_overwrite_the_run(saddle_run: Path) -> None:
     before = {path.name: path.read_bytes() for path in saddle_run.iterdir() if path.is_file()}
     refused = meanfield("spectrum", saddle_run, "--out", saddle_run)
