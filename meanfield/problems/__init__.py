@@ -14,6 +14,8 @@ from ._config import to_table as to_table
 from ._flows import FLOWS as FLOWS
 from ._flows import Accelerated as Accelerated
 from ._flows import Gradient as Gradient
+from ._induction import Induction as Induction
+from ._induction import MarkovInduction as MarkovInduction
 from ._linear_attention import LinearAttention as LinearAttention
 from ._load import Loaded as Loaded
 from ._load import build_flow as build_flow

@@ -14,6 +14,7 @@ from particles import InvalidInput
 
 from ._attention import Attention
 from ._flows import FLOWS, Gradient
+from ._induction import Induction, MarkovInduction
 from ._linear_attention import LinearAttention
 from ._modular_arithmetic import ModularArithmetic
 from ._options import Count, Natural, NonNegative, Positive, Seed, fill, hints_of, plain_table
@@ -28,6 +29,8 @@ PROBLEMS: Mapping[str, type] = {
     "linear-attention": LinearAttention,
     "softmax-attention": SoftmaxAttention,
     "modular-arithmetic": ModularArithmetic,
+    "induction": Induction,
+    "markov-induction": MarkovInduction,
 }
 
 #: What a configuration names by kind.

@@ -16,6 +16,8 @@ KINDS = {
     "linear-attention": ["--problem.eigenvalues", "1.0", "0.5"],
     "softmax-attention": ["--problem.features", "3", "--problem.prompts", "32"],
     "modular-arithmetic": ["--problem.p", "5", "--problem.fraction", "1.0"],
+    "induction": [],
+    "markov-induction": ["--problem.chains", "16", "--problem.length", "8"],
     OWN: ["--problem.dim", "2", "--problem.samples", "64"],
 }
 
@@ -71,7 +73,7 @@ def test_converge(kind: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["attention", "linear-attention", OWN])
+@pytest.mark.parametrize("kind", ["attention", "linear-attention", "induction", OWN])
 def test_escape(kind: str) -> None:
     particles = 24 if kind == "attention" else 4
     result = found(run("escape", kind, "--particles", particles, "--seeds", 3, "--out", "e"))
@@ -80,7 +82,7 @@ def test_escape(kind: str) -> None:
     assert growth["holds"], growth
 
 
-@pytest.mark.parametrize("kind", ["regression", "softmax-attention"])
+@pytest.mark.parametrize("kind", ["regression", "softmax-attention", "markov-induction"])
 def test_what_a_kind_lacks_is_said(kind: str) -> None:
     refused = run("escape", kind, "--out", "e")
     assert refused.code == 2
