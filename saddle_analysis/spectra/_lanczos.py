@@ -10,6 +10,7 @@ never by a division.
 from __future__ import annotations
 
 import functools
+import math
 from typing import NamedTuple
 
 import jax
@@ -55,8 +56,8 @@ class Lanczos:
         self.capacity = min(capacity, operator.size - self.locked)
         self._rows = jnp.zeros((0, operator.size), self.dtype)
         self._used = 0
-        for vector in () if locked is None else locked:
-            self._append(vector)
+        if locked is not None and self.locked:
+            self._append(locked)
         self.matrix = np.zeros((self.capacity + 1, self.capacity + 1))
         self.steps = 0  # rows of the basis that have been multiplied by H
         self.coupling = 0.0  # β of the last step
@@ -82,7 +83,7 @@ class Lanczos:
         """
         assert self._next is not None
         vector = self._next
-        self._append(vector)
+        self._append(vector[None])
         image = self.operator.matvec(vector)
         image, coefficients, norm, before = self._orthogonalised(image)
         if not np.isfinite(before):
@@ -141,18 +142,20 @@ class Lanczos:
         count = len(keep)
         self._used = self.locked
         self._rows = self._rows.at[self.locked :].set(0)
-        for vector in kept:
-            self._append(vector)
+        self._append(kept)
         self.matrix[:] = 0
         self.matrix[:count, :count] = np.diag(ritz.values[keep])
         self.steps, self.plain = count, False
 
-    def _append(self, vector: Array) -> None:
-        if self._used == self._rows.shape[0]:
-            more = jnp.zeros((BLOCK, self.operator.size), self.dtype)
+    def _append(self, vectors: Float[Array, "count size"]) -> None:
+        # All in one go: a loop over the rows of an array compiles a program for each count.
+        used = self._used + vectors.shape[0]
+        missing = math.ceil((used - self._rows.shape[0]) / BLOCK) * BLOCK
+        if missing > 0:
+            more = jnp.zeros((missing, self.operator.size), self.dtype)
             self._rows = jnp.concatenate([self._rows, more])
-        self._rows = _put(self._rows, vector, self._used)
-        self._used += 1
+        self._rows = _put(self._rows, vectors, self._used)
+        self._used = used
 
     def _fresh(self) -> Array:
         """A random unit vector orthogonal to the basis."""
@@ -178,8 +181,8 @@ class Lanczos:
 
 
 @functools.partial(jax.jit, donate_argnums=0)
-def _put(rows: Array, vector: Array, index: Array | int) -> Array:
-    return rows.at[index].set(vector)
+def _put(rows: Array, vectors: Array, first: Array | int) -> Array:
+    return jax.lax.dynamic_update_slice_in_dim(rows, vectors, first, axis=0)
 
 
 @jax.jit
