@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     import orbax.checkpoint as ocp
 
 
-LAST_WORDS = 0.5  # seconds that orbax's threads get to fall over in silence, after a failed save
+LAST_WORDS = 0.5  # seconds that orbax's threads get to fall over in silence, after a failure
 
 
 class DamagedCheckpointWarning(UserWarning):
@@ -112,8 +112,7 @@ class Checkpoints:
                     return None
                 self._save(step, written, state, tape, made_with, chunk)
             except Exception as error:  # orbax has errors of its own for whatever the disk says
-                gc.collect()
-                time.sleep(LAST_WORDS)
+                _let_fall()
                 raise OSError(
                     f"the checkpoint of step {step} could not be written to {self.directory}: "
                     f"{_reason(error)}"
@@ -170,6 +169,8 @@ class Checkpoints:
                     return self._read(step, like, made_with)
                 except _Damaged as damage:
                     reason = str(damage)
+                self._manager = None
+                _let_fall()
             self._set_aside(step)
             warnings.warn(
                 f"the checkpoint of step {step} in {self.directory} is damaged ({reason}) and was "
@@ -271,6 +272,12 @@ def _damage(what: str) -> Iterator[None]:
         raise _Damaged(f"{what} cannot be read: {_reason(error)}") from error
 
 
+def _let_fall() -> None:
+    """Let orbax's threads report what failed while nobody listens."""
+    gc.collect()
+    time.sleep(LAST_WORDS)
+
+
 def _apart(state: FlowState) -> PyTree:
     """A copy of the state: on the host, or on the devices where other hosts hold parts."""
     if jax.process_count() == 1:
@@ -283,7 +290,11 @@ def _reason(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     quoted = re.search(r"([^:]+) \[os_error_code", str(error))
-    return quoted[1].strip() if quoted else str(error).partition("\n")[0] or type(error).__name__
+    if quoted:
+        return quoted[1].strip()
+    # Its store describes itself in brackets behind the cause.
+    first = str(error).partition("\n")[0].partition(" [tensorstore_spec")[0]
+    return first or type(error).__name__
 
 
 def _form(state: FlowState) -> dict[str, str]:

@@ -189,7 +189,7 @@ COMMANDS = [
         "",
         ("spectrum nowhere", "nowhere", "no such file"),
         ("spectrum empty", "empty", "config.toml"),
-        ("spectrum junk.npz", "junk.npz", "landscape"),
+        ("spectrum junk.npz", "junk.npz", "named arrays"),
         (f"spectrum junk.npz --problem regression {SMALL}", "junk.npz"),
         (f"diagnose junk.npz --problem regression {SMALL}", "junk.npz"),
         (f"diagnose objects.npz --problem regression {SMALL}", "objects.npz"),
