@@ -13,10 +13,10 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 unexport VIRTUAL_ENV PYTHONHOME
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types imports format docs bench faults options lock wheel hooks clean
+.PHONY: help demo test lint types imports format docs bench faults reliability options lock wheel hooks clean
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
 
 demo: .venv/installed ## see the library at work: a report and figures in runs/demo
 	$(BIN)/meanfield demo --out runs/demo $(ARGS)
@@ -46,6 +46,9 @@ bench: .venv/installed ## time the hot paths (tests/benchmarks)
 
 faults: .venv/installed ## an hour of kills, full disks, bad input and damage (tests/faults)
 	PYTHONPATH=tests $(BIN)/python -m faults.campaign $(ARGS)
+
+reliability: .venv/installed ## write docs/reliability.md from the figures of the last campaign
+	PYTHONPATH=tests $(BIN)/python -m faults.page
 
 options: .venv/installed ## write docs/options.md from the code
 	$(BIN)/python -m meanfield.cli._options_page > docs/options.md

@@ -14,6 +14,7 @@ import importlib
 import json
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -83,8 +84,15 @@ def figures(tallies: Sequence[Tally], minutes: float, seed: int) -> dict[str, An
         "seed": seed,
         "date": time.strftime("%Y-%m-%d"),
         "with": _setting(),
-        "parts": [tally.to_dict() for tally in tallies if tally.tried],
+        "parts": [_without_folders(tally.to_dict()) for tally in tallies if tally.tried],
     }
+
+
+def _without_folders(part: dict[str, Any]) -> dict[str, Any]:
+    """A part whose failures name no folder of the machine."""
+    folder = re.escape(tempfile.gettempdir())
+    text = re.sub(rf" \({folder}[^)]*\)", "", json.dumps(part, ensure_ascii=False))
+    return json.loads(text)
 
 
 def table(tallies: Sequence[Tally]) -> str:

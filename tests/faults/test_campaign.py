@@ -1,5 +1,6 @@
 """A sample of the campaign of faults, with fixed choices: nothing wrong, nothing lost."""
 
+import json
 import os
 import subprocess
 import sys
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 from faults.campaign import PARTS, campaign, figures, table
 from faults.input_cases import COMMANDS, FILES, OPTIONS
+from faults.page import FIGURES, PAGE, page
 from faults.processes import environment
 from faults.python_cases import PYTHON
 from faults.tally import Tally
@@ -48,6 +50,17 @@ def test_what_is_wrong_or_lost_is_counted_and_shown(capsys) -> None:
     [found] = figures([tally], 1.0, 0)["parts"]
     assert (found["tried"], found["survived"], found["lost"]) == (4, 3, 1)
     assert table([tally]).splitlines()[1].split() == ["kills", "4", "3", "0", "1"]
+
+
+def test_the_page_shows_the_figures() -> None:
+    campaigns = json.loads(FIGURES.read_text("utf-8"))
+    assert PAGE.read_text("utf-8") == page(campaigns), "run make reliability"
+    assert "/tmp" not in FIGURES.read_text("utf-8")
+    part = {"part": "kills", "tried": 3, "survived": 2, "wrong": 0, "lost": 1, "kinds": {}}
+    lost = {"kind": "SIGKILL", "verdict": "lost", "why": "it is gone"}
+    text = page([*campaigns, campaigns[0] | {"parts": [part | {"failures": [lost]}]}])
+    assert "- *SIGKILL*: it is gone" in text
+    assert "| 259 | 258 | 0 | 1 |" in text
 
 
 def test_the_program_explains_itself() -> None:
