@@ -13,7 +13,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 unexport VIRTUAL_ENV PYTHONHOME
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types imports format docs bench faults reliability options lock wheel hooks clean
+.PHONY: help demo test lint types imports format docs reproduce bench faults reliability options lock wheel hooks clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -40,6 +40,10 @@ format: .venv/installed ## rewrite the code in the house style
 
 docs: .venv/installed ## build the documentation into build/site
 	PYTHONPATH=. NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build $(ARGS)
+
+reproduce: .venv/installed ## every source's headline results at full size; fails if a claim fails
+	$(BIN)/meanfield reproduce all --out runs/reproduce $(ARGS)
+	@! grep -B9 '"holds": false' runs/reproduce/claims.json
 
 bench: .venv/installed ## time the hot paths (tests/benchmarks)
 	$(BIN)/python -m pytest tests/benchmarks -o python_files='bench_*.py' --benchmark-only $(ARGS)
