@@ -87,10 +87,11 @@ def fresh_samples(
 
     def redraw(key: Array, size: int) -> Landscape:
         dim = network.x.shape[1]
+        _checked(size)
         if method == "quasi" and size & (size - 1):
             raise InvalidInput(f"size is {size}; Sobol points are balanced for powers of two only.")
         points = "sobol" if method == "quasi" else "random"
-        x = draw_inputs(key, _checked(size), dim, distribution, points=points)
+        x = draw_inputs(key, size, dim, distribution, points=points)
         x = jnp.asarray(x, network.x.dtype)
         return landscape.replace(x=x, f=target(x))
 

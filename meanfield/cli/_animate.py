@@ -27,6 +27,7 @@ from ..results import Result
 from ..runs import Progress
 from ._common import Common, File
 from ._interrupted import exit_code
+from ._source import require_run, require_there
 
 
 @dataclass(frozen=True)
@@ -66,10 +67,9 @@ class Animate(Common):
 
         command = parse(cls, words)
         source = command.source
-        if source is not None and not source.exists():
-            raise InvalidInput(f"source is {source}; there is no such file or folder.")
-        if source is not None and source.is_dir() and not (source / "config.toml").exists():
-            raise InvalidInput(f"source is {source}, which holds no run: no config.toml.")
+        require_there(source)
+        if source is not None and source.is_dir():
+            require_run(source, ["config.toml"])
         if source is not None and source.is_file() and source.suffix != ".toml":
             raise InvalidInput(
                 f"source is {source}; name the folder of a run, or a configuration that ends in "

@@ -72,8 +72,7 @@ class FromSource(Common):
         command = parse(cls, words)
         told = any(w.startswith(("--problem", "--config", "--data")) for w in words)
         source = command.source
-        if source is not None and not source.exists():
-            raise InvalidInput(f"source is {source}; there is no such file or folder.")
+        require_there(source)
         if source is not None and source.is_file() and not told:
             load_ensemble(source)  # a file that is none is refused as such
             raise InvalidInput(
@@ -100,13 +99,27 @@ class FromSource(Common):
         return Source(problem, ensemble, history(path, problem))
 
 
-def require_run(folder: Path) -> None:
+def require_there(source: Path | None) -> None:
+    """Refuse a source that is named and not there.
+
+    Raises:
+        InvalidInput: names it.
+    """
+    if source is not None and not source.exists():
+        raise InvalidInput(f"source is {source}; there is no such file or folder.")
+
+
+def require_run(folder: Path, files: Sequence[str] = ("config.toml", "ensemble.npz")) -> None:
     """Refuse a folder without a run.
+
+    Args:
+        folder: of results.
+        files: of the run that are needed.
 
     Raises:
         InvalidInput: names what is missing.
     """
-    for name in ("config.toml", "ensemble.npz"):
+    for name in files:
         if not (folder / name).exists():
             raise InvalidInput(f"source is {folder}, which holds no run: no {name}.")
 
