@@ -44,6 +44,8 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     pages["references.md"] = references_page()
     for name, text in pages.items():
         files.append(File.generated(config, name, content=text))
+    demo = str(ROOT / "examples/figures/demo.png")  # the README's, not kept twice
+    files.append(File.generated(config, "figures/demo.png", abs_src_path=demo))
     return files
 
 

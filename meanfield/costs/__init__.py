@@ -12,6 +12,7 @@ from ._cost import total_of as total_of
 from ._devices import ACCELERATORS as ACCELERATORS
 from ._devices import Device as Device
 from ._devices import Times as Times
+from ._devices import best_seconds as best_seconds
 from ._devices import device_named as device_named
 from ._devices import devices_needed as devices_needed
 from ._devices import times_on as times_on

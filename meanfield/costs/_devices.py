@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax import lax
@@ -205,26 +206,33 @@ def _rates(dtype: str, special: list[str]) -> dict[str, float]:
     """Rates of the machine, with arrays that stay in the cache as a chunk's do."""
     with jax.default_matmul_precision("highest"):
         square = jnp.ones((SIDE, SIDE), dtype)
-        product = 2.0 * SIDE**3 / _best(lambda a: a @ a, square)
+        product = 2.0 * SIDE**3 / best_seconds(lambda a: a @ a, square)
         # A product with few inner terms moves its result and little else, as those of a pass do.
         array = jnp.ones(CPU_BUDGET // (4 * jnp.dtype(dtype).itemsize), dtype)
         thin = jnp.ones((2**10, 4), dtype)
         wide = jnp.ones((4, array.size // 2**10), dtype)
-        bandwidth = array.nbytes / _best(lambda a: a @ wide, thin)
+        bandwidth = array.nbytes / best_seconds(lambda a: a @ wide, thin)
         found = {"product": product, "bandwidth": bandwidth}
         for name in special:
-            found[name] = array.size / _best(FUNCTIONS[name], array)
+            found[name] = array.size / best_seconds(FUNCTIONS[name], array)
         small = jnp.ones((8, 8), dtype)
         many = lambda a: lax.fori_loop(0, 500, lambda i, b: jnp.tanh(b @ a), a)  # noqa: E731
-        found["overhead"] = _best(many, small) / 1000
+        found["overhead"] = best_seconds(many, small) / 1000
     return found
 
 
-def _best(fn: Callable[[Any], Any], value: Any) -> float:
-    run = jax.jit(fn)
+def best_seconds(fn: Callable[[Any], Any], value: Any, repeats: int = REPEATS) -> float:
+    """The least time that a compiled function takes, once it is compiled.
+
+    Args:
+        fn: a function of one pytree.
+        value: what it is called with.
+        repeats: how often.
+    """
+    run = eqx.filter_jit(fn)
     jax.block_until_ready(run(value))
     times = []
-    for _ in range(REPEATS):
+    for _ in range(repeats):
         begin = time.perf_counter()
         jax.block_until_ready(run(value))
         times.append(time.perf_counter() - begin)
