@@ -17,6 +17,8 @@ from ._starts import sphere as sphere
 from ._starts import uniform as uniform
 from ._storage import load_ensemble as load_ensemble
 from ._storage import save_ensemble as save_ensemble
+from ._tensors import HalfPrecisionWarning as HalfPrecisionWarning
+from ._tensors import read_tensors as read_tensors
 from ._transport import Coupling as Coupling
 from ._transport import optimal_coupling as optimal_coupling
 from ._transport import sinkhorn_divergence as sinkhorn_divergence

@@ -15,6 +15,7 @@ from jaxtyping import PyTree
 from ._ensemble import Ensemble
 from ._errors import InvalidInput
 from ._mesh import to_host
+from ._tensors import read_tensors
 from ._tree import leaf_names
 
 WEIGHTS = "weights"
@@ -66,12 +67,12 @@ def load_ensemble(path: str | os.PathLike, like: PyTree | None = None) -> Ensemb
     """Read an ensemble saved by `save_ensemble`, or by anything that writes named arrays.
 
     Args:
-        path: an `.npz` file.
+        path: an `.npz` or `.safetensors` file.
         like: one particle (arrays or `jax.ShapeDtypeStruct`s) whose structure and types to
             restore; without it the particles come back as a dictionary of the stored names.
 
     Raises:
-        InvalidInput: the file is no `.npz`, its arrays do not fit `like`, or they are no ensemble
+        InvalidInput: the file is neither, its arrays do not fit `like`, or they are no ensemble
             (different numbers of particles, none at all, or invalid weights).
         OSError: the file cannot be read.
 
@@ -82,11 +83,7 @@ def load_ensemble(path: str | os.PathLike, like: PyTree | None = None) -> Ensemb
         >>> load_ensemble(file).particles["a"].tolist()
         [0.0, 1.0, 2.0]
     """
-    try:
-        with Path(path).open("rb") as file, np.load(file) as stored:
-            arrays = {name: stored[name] for name in stored.files}
-    except (ValueError, TypeError, EOFError, zipfile.BadZipFile) as error:
-        raise InvalidInput(f"path {path} is not an .npz file of named arrays.") from error
+    arrays = read_tensors(path)
     weights = arrays.pop(WEIGHTS, None)
     if like is None:
         return _ensemble(arrays, weights)

@@ -10,6 +10,8 @@ from ._streaming import chunk_for as chunk_for
 from ._streaming import equal_weights as equal_weights
 from ._streaming import stream_map as stream_map
 from ._streaming import stream_sum as stream_sum
+from ._tensors import picked as picked
+from ._tensors import require_shape as require_shape
 from ._transport import coordinates as coordinates
 from ._tree import leaf_names as leaf_names
 from ._tree import require_finite as require_finite

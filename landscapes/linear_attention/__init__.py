@@ -18,6 +18,7 @@ from ._moments import PromptMoments as PromptMoments
 from ._moments import data_moments as data_moments
 from ._prompts import PromptDistribution as PromptDistribution
 from ._saddles import learned_heads as learned_heads
+from ._tensors import heads_from as heads_from
 from ._theory import head_saddle_index as head_saddle_index
 from ._theory import in_context_optimum as in_context_optimum
 from ._theory import merged_growth as merged_growth

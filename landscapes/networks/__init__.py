@@ -14,3 +14,5 @@ from ._samples import canonical_form as canonical_form
 from ._samples import checked_samples as checked_samples
 from ._samples import draw_inputs as draw_inputs
 from ._starts import neuron_start as neuron_start
+from ._tensors import neurons_from as neurons_from
+from ._tensors import with_constant as with_constant

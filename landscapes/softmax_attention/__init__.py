@@ -7,6 +7,7 @@ from ._landscape import softmax_head_start as softmax_head_start
 from ._prompts import draw_counts as draw_counts
 from ._prompts import every_prompt as every_prompt
 from ._prompts import feature_probabilities as feature_probabilities
+from ._tensors import softmax_heads_from as softmax_heads_from
 from ._theory import BalancedSoftmax as BalancedSoftmax
 from ._theory import query_floor as query_floor
 from ._theory import query_hessian as query_hessian

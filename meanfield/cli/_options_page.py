@@ -10,7 +10,7 @@ from typing import get_args
 
 import tyro
 
-from ..problems import REGISTRIES, OptionRow, hints_of, option_table
+from ..problems import REGISTRIES, OptionRow, TensorMap, hints_of, option_table
 from ..reproductions import REPRODUCTIONS
 from ._common import Common
 from ._main import COMMANDS
@@ -35,6 +35,7 @@ size that no machine holds.
 
 OPEN = {"problem", "start", "flow"}
 FLAT = ("options", "run")
+MAP = "map"
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ def sections() -> Iterator[Section]:
         fields = {field.name: field for field in dataclasses.fields(cls)}
         kinds = [f"`--{kind}`" for kind in fields if kind in OPEN]
         taken = f" Takes {', '.join(kinds)}." if kinds else ""
-        own = [r for r in option_table(cls) if r.name not in shared | OPEN | {*FLAT}]
+        own = [r for r in option_table(cls) if r.name not in shared | OPEN | {*FLAT, MAP}]
         if name in ("problems", "cite"):
             own = [row for row in own if row.name in ("json",)]
         if own:
@@ -79,6 +80,8 @@ def sections() -> Iterator[Section]:
             holder = type(factory())
             rows = option_table(holder)
             yield Section("", _summary(holder), "--", holder, rows)
+        if MAP in fields:
+            yield Section("", _summary(TensorMap), f"--{MAP}.", TensorMap, option_table(TensorMap))
     for what, registry in REGISTRIES.items():
         for name, cls in registry.kinds.items():
             yield Section(f"{what} {name}", _summary(cls), f"--{what}.", cls, option_table(cls))

@@ -76,7 +76,7 @@ def _plain_hints(cls: type) -> dict[str, Any]:
     from typing import get_type_hints
 
     hints = get_type_hints(cls, include_extras=True)
-    nested = {"problem", "start", "flow", "run", "options"}
+    nested = {"problem", "start", "flow", "run", "options", "map"}
     return {f.name: hints[f.name] for f in dataclasses.fields(cls) if f.name not in nested}
 
 

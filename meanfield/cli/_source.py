@@ -9,7 +9,7 @@ from typing import Annotated, Any, NamedTuple
 
 import tyro
 
-from particles import Ensemble, InvalidInput, load_ensemble
+from particles import Ensemble, InvalidInput, load_ensemble, read_tensors
 
 from ..problems import (
     Attention,
@@ -17,8 +17,10 @@ from ..problems import (
     DefaultStart,
     Problem,
     Seed,
+    TensorMap,
     build_problem,
     draw_start,
+    from_tensors,
 )
 from ..reports import History
 from ..runs import snapshots
@@ -46,13 +48,15 @@ class FromSource(Common):
     source: Annotated[
         Path | None,
         tyro.conf.Positional,
-        tyro.conf.arg(metavar="[RUN_OR_NPZ]", help_behavior_hint=""),
+        tyro.conf.arg(metavar="[RUN_OR_FILE]", help_behavior_hint=""),
     ] = None
-    """Folder of a run, or an .npz of named arrays, trained anywhere; else the configured start."""
+    """Folder of a run, or an .npz or .safetensors of named arrays; else the configured start."""
     config: File = None
     """A configuration, in place of the run's."""
     trust: bool = False
     """Run code of its own that the configuration of a run's folder names."""
+    map: TensorMap = field(default_factory=TensorMap)
+    """Tensors of a network trained elsewhere."""
     seed: Seed = 0
     """Of every random draw."""
     particles: Count = 1024
@@ -74,13 +78,18 @@ class FromSource(Common):
         source = command.source
         require_there(source)
         if source is not None and source.is_file() and not told:
-            load_ensemble(source)  # a file that is none is refused as such
+            read_tensors(source)  # a file that is none is refused as such
             raise InvalidInput(
                 f"source {source} is an ensemble without its landscape; add --config CONFIG.toml, "
                 "--problem KIND or --data FILE.npz, or name the folder of a run."
             )
         if source is not None and source.is_dir() and not told:
             require_run(source)
+        if command.map.given and (source is None or source.is_dir()):
+            raise InvalidInput(
+                f"map.{command.map.given[0]} is given, but source is {source}; name the file of "
+                "tensors that it maps."
+            )
         return command
 
     def load(self) -> Source:
@@ -94,6 +103,8 @@ class FromSource(Common):
         if path is None:
             start = draw_start(self.start, problem, self.seed, self.particles)
             return Source(problem, start, None)
+        if self.map.given:
+            return Source(*from_tensors(problem, path, self.map), None)
         file = path / "ensemble.npz" if path.is_dir() else path
         ensemble = load_ensemble(file, like=problem.landscape.particle)
         return Source(problem, ensemble, history(path, problem))

@@ -61,3 +61,5 @@ from ._starts import SaddleStart as SaddleStart
 from ._starts import SphereStart as SphereStart
 from ._starts import UniformStart as UniformStart
 from ._starts import checked_missing as checked_missing
+from ._tensors import TensorMap as TensorMap
+from ._tensors import from_tensors as from_tensors

@@ -22,6 +22,7 @@ from ._registry import Registry
 from ._regression import Regression
 from ._softmax_attention import SoftmaxAttention
 from ._starts import STARTS, DefaultStart
+from ._tensors import TensorMap
 
 PROBLEMS: Mapping[str, type] = {
     "attention": Attention,
@@ -150,8 +151,9 @@ def from_table(
     return dataclasses.replace(default, **changed)
 
 
-#: What a configuration says of itself: whose it is, and which ensembles were looked at.
-PASSED_OVER = {"command", "source", "other"}
+#: What a configuration says of itself: whose it is, which ensembles were looked at, and how the
+#: tensors of a file were read.
+PASSED_OVER = {"command", "source", "other", "map"}
 
 #: Names of commands, whose own options stand in tables of these names.
 COMMANDS = {
@@ -253,6 +255,8 @@ def to_table(config: Any, command: str) -> dict[str, Any]:
             tables[entry.name] = {"kind": kind} | plain_table(value)
         elif entry.name == "options":
             tables[command] = plain_table(value)
+        elif isinstance(value, TensorMap):
+            tables |= {entry.name: plain_table(value)} if value.given else {}
         elif dataclasses.is_dataclass(value):
             tables[entry.name] = plain_table(value)
         elif entry.name not in UNWRITTEN and value is not None:

@@ -27,6 +27,7 @@ from landscapes import (
     neuron_start,
 )
 from landscapes.mlp_attention import teach
+from landscapes.networks import with_constant
 from particles import Ensemble, InvalidInput, Points, gaussian
 
 from ._options import Count, Feature, Positive
@@ -57,6 +58,8 @@ class NetworkOptions:
 
     data: str = ""
     """An .npz file with arrays x (samples × inputs) and f (samples × features); empty to draw."""
+    bias: bool = False
+    """Give neurons a bias: a constant is appended to the inputs of `data`."""
     activation: Literal["tanh", "sigmoid", "relu", "erf"] = "tanh"
     """Of the hidden neurons."""
     dim: Count = 8
@@ -88,8 +91,15 @@ class NetworkOptions:
         """
         keys = jax.random.split(key, 4)
         if self.data:
-            require_unused(self, NetworkOptions, ("activation", "data"), "problem.data is given")
-            return Samples(*load_data(self.data), None, None, keys[3])
+            used = ("activation", "bias", "data")
+            require_unused(self, NetworkOptions, used, "problem.data is given")
+            x, f = load_data(self.data)
+            return Samples(with_constant(x) if self.bias else x, f, None, None, keys[3])
+        if self.bias:
+            raise InvalidInput(
+                "problem.bias is True, but the samples are drawn, and their targets need none; "
+                "give problem.data, or leave it out."
+            )
         if not self.spectrum:
             raise InvalidInput("problem.spectrum is empty; give at least one eigenvalue.")
         if self.teacher_neurons < len(self.spectrum):

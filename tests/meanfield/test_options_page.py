@@ -115,7 +115,7 @@ def test_the_command_line_holds_to_it(section: Section, monkeypatch: pytest.Monk
     names = [r.name for r in section.rows if ranged(hints_of(section.holder)[r.name])]
     told = ranged(hints_of(section.holder)[names[-1]])
     assert told is not None
-    words = [f"--{what}", kind] if section.prefix != "--" else []
+    words = [f"--{what}", kind] if section.title and section.prefix != "--" else []
     flag = section.prefix + names[-1].replace("_", "-")
     if command == "reproduce":
         words = [owner.split()[2]]
