@@ -16,6 +16,7 @@ from particles import InvalidInput
 from ..problems import save_config
 from ..results import Figure, Result, cite, claims_table, plain
 from ..runs import provenance
+from ._page import html_page
 
 
 class Report:
@@ -69,24 +70,38 @@ class Report:
         partial.replace(self.out / f"{name}.nc")
 
     def finish(self) -> None:
-        """Write `report.md`."""
+        """Write `report.md`, and the same as one file with everything inside, `report.html`."""
         claims = self.found.claims
-        held = sum(claim.holds for claim in claims)
+        count = sum(claim.holds for claim in claims)
+        held = f"{count} of {len(claims)} claims hold." if claims else ""
         written = sorted(path.name for path in self.out.glob("*.nc"))
         others = " and ".join(f"`{name}`" for name in ["claims.json", *written])
-        checked = [f"{held} of {len(claims)} claims hold.", claims_table(claims)] if claims else []
+        came = (
+            f"{_bullets(provenance())}\n\nWritten {time.strftime('%Y-%m-%d %H:%M:%S')} by "
+            f"`meanfield {self.command}`. The folder also holds `config.toml` (enough to rerun), "
+            f"{others}."
+        )
+        references = [cite(key) for key in self.found.references]
         lines = [
             f"# {self.title}",
-            *checked,
+            *([held, claims_table(claims)] if claims else []),
             *map(_markdown, self.found.body),
             "## How these numbers came about",
-            _bullets(provenance()),
-            f"Written {time.strftime('%Y-%m-%d %H:%M:%S')} by `meanfield {self.command}`. The "
-            f"folder also holds `config.toml` (enough to rerun), {others}.",
+            came,
         ]
-        if self.found.references:
-            lines += ["## References", *(f"- {cite(key)}" for key in self.found.references)]
+        if references:
+            lines += ["## References", *(f"- {reference}" for reference in references)]
         (self.out / "report.md").write_text("\n\n".join(lines) + "\n", "utf-8")
+        page = html_page(
+            self.title,
+            held,
+            claims,
+            self.found.body,
+            self.out,
+            provenance=came,
+            references=references,
+        )
+        (self.out / "report.html").write_text(page, "utf-8")
 
     def to_dict(self, **more: Any) -> dict[str, Any]:
         """The machine-readable result that `--json` prints."""

@@ -1,7 +1,11 @@
 """What a report leaves in its folder: files as they come, a page, tables that stay tables."""
 
+import base64
 import json
 import re
+import shutil
+import subprocess
+from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
@@ -106,6 +110,89 @@ def test_the_page(report: Report) -> None:
     assert page.index("(loss.png)") < page.index("- jax: ") < page.index("## References")
     assert "float64: 1" in page
     assert "arXiv:2402.01258" in page[page.index("## References") :]
+
+
+class Page(HTMLParser):
+    """What an HTML page loads, its claims, and the text of its elements by their ids."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.sources: list[str] = []
+        self.links: list[str] = []
+        self.rows: list[dict[str, str | None]] = []
+        self.text: dict[str, str] = {}
+        self.open: list[str] = []
+        self.feed(text)
+        assert self.open == [], "elements that are not closed"
+
+    def handle_starttag(self, tag: str, attrs) -> None:
+        found = dict(attrs)
+        if tag in ("img", "script", "iframe", "link") and (
+            source := found.get("src", found.get("href"))
+        ):
+            self.sources.append(source)
+        if tag == "a":
+            self.links.append(found["href"] or "")
+        if "data-sources" in found:
+            self.rows.append(found)
+        if tag not in ("img", "input", "meta", "br", "hr"):
+            self.open.append(found.get("id") or tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        self.open.pop()
+
+    def handle_data(self, data: str) -> None:
+        for name in self.open:
+            self.text[name] = self.text.get(name, "") + data
+
+
+@pytest.fixture
+def live(report: Report) -> Path:
+    result = Result("A part")
+    result.claim(HOLDS, FAILS)
+    result.text("Some *words* & <b>signs</b>, [the rest](ks24/report.md).\n\n| a |\n|---|\n| 1 |")
+    result.figure("loss", 'It shows "more" < less.', lambda ax: ax.plot([0, 1]))
+    report.add(result)
+    report.finish()
+    return report.out / "report.html"
+
+
+def test_the_live_page_needs_nothing_else(live: Path) -> None:
+    text = live.read_text("utf-8")
+    page = Page(text)
+    assert "$" not in re.sub(r"<pre.*?</pre>|data:[^\"]*", "", text, flags=re.DOTALL)
+    (image,) = page.sources
+    kind, content = image.split(",")
+    assert kind == "data:image/png;base64"
+    assert base64.b64decode(content) == live.with_name("loss.png").read_bytes()
+    assert page.text["config"] == live.with_name("config.toml").read_text("utf-8")
+    assert [row["class"] for row in page.rows] == ["holds", "fails"]
+    assert [row["data-sources"] for row in page.rows] == ["KS24", "a|b"]
+    assert "<em>words</em> &amp; &lt;b&gt;signs" in text
+    assert "ks24/report.html" in page.links
+    assert "https://arxiv.org/abs/2402.01258" in page.links
+    assert page.text["td"].count("1") >= 1
+    assert "connect-src" not in text
+    assert "default-src 'none'" in text
+
+
+def test_the_live_page_in_a_browser(live: Path, tmp_path: Path) -> None:
+    """Its own script filters the claims; whatever it would load from elsewhere is refused."""
+    browser = shutil.which("chromium") or shutil.which("chromium-browser")
+    if browser is None:
+        pytest.skip("no chromium on this machine")
+    chosen = """<script>
+        const choice = document.getElementById("verdict");
+        choice.value = "fails";
+        choice.dispatchEvent(new Event("input"));
+    </script></body>"""
+    (tmp_path / "page.html").write_text(live.read_text("utf-8").replace("</body>", chosen))
+    options = ["--headless", "--no-sandbox", "--disable-gpu", "--dump-dom"]
+    asked = [browser, *options, f"--user-data-dir={tmp_path}", (tmp_path / "page.html").as_uri()]
+    shown = subprocess.run(asked, text=True, capture_output=True, check=True).stdout
+    rows = re.findall(r"<tr class=\"(holds|fails)\"[^>]*?(hidden)?(?:=\"\")?>", shown)
+    assert rows == [("holds", "hidden"), ("fails", "")]
+    assert '<span id="shown">1</span>' in shown
 
 
 def test_bars_do_not_break_the_table() -> None:

@@ -37,7 +37,7 @@ scheme = "heun"
 """
 #: The same without what data takes the place of.
 ON_DATA = CONFIG.replace(CONFIG[CONFIG.index("dim =") : CONFIG.index("[start]")], "")
-FILES = ["claims.json", "config.toml", "ensemble.npz", "report.md", "trajectory.nc"]
+FILES = ["claims.json", "config.toml", "ensemble.npz", "report.html", "report.md", "trajectory.nc"]
 FIGURES = ["energy.png", "loss.png", "particles.png"]
 
 
