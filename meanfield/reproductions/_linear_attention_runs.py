@@ -1,11 +1,10 @@
-"""What the reproductions of linear attention share: seeds, and runs in gradient descent's time."""
+"""What the reproductions of linear attention share: runs in gradient descent's time."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import xarray
 from jaxtyping import Array, Key
@@ -18,11 +17,6 @@ from ..runs import Schedule, Statistic, simulate, whole
 
 #: Axis label of the clock of theory, dθ/dt = −∇_θ L: flow time times the number of summed heads.
 DESCENT_TIME = "time t of dθ/dt = −∇L"
-
-
-def seed_keys(key: Key[Array, ""], seeds: int) -> Key[Array, " seeds"]:
-    """Independent keys; those of fewer seeds are the first of more."""
-    return jax.vmap(lambda index: jax.random.fold_in(key, index))(jnp.arange(seeds))
 
 
 def random_heads(
@@ -95,21 +89,3 @@ def follow(
 def extended(times: np.ndarray, losses: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The curve with its last value held, as a run that has arrived would go on."""
     return np.append(times, 1.5 * times[-1]), np.append(losses, losses[-1])
-
-
-def over_seeds(values: Sequence[float] | np.ndarray) -> tuple[float, str]:
-    """The median over seeds, and in words what it is the median of.
-
-    What never happened is `nan` and counts as later, and larger, than all else.
-
-    Example:
-        >>> over_seeds([3.0, 1.0, 2.0])
-        (2.0, 'median of 3 seeds, 1 to 3')
-    """
-    known = np.where(np.isnan(values), np.inf, np.asarray(values, float))
-    low, high = (
-        "never" if np.isinf(end) else f"{end:.3g}" for end in (np.min(known), np.max(known))
-    )
-    if known.size == 1:
-        return float(known[0]), "one run"
-    return float(np.median(known)), f"median of {known.size} seeds, {low} to {high}"

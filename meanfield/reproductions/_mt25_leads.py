@@ -6,7 +6,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Key
-from scipy.stats import binom
 
 from landscapes import RankMeasures, rank_measures
 from landscapes.linear_attention import (
@@ -22,8 +21,8 @@ from ..flows import GradientFlow
 from ..results import Claim, Result
 from ..runs import log_spaced, simulate, whole
 from ..studies import RunMeasures, measures_along
-from ._linear_attention_runs import over_seeds, seed_keys
 from ._mt25_model import DIM, EIGENVALUES, LENGTH, QUERY, VALUE, landscape, solution
+from ._seeds import median_interval, over_seeds, seed_keys
 
 LEADS = "What moves before the loss"
 SEEDS = 8
@@ -39,21 +38,6 @@ MEASURES = {
     "increment_participation": "participation ratio of the increment",
     "subspace": "leading direction settles",
 }
-
-
-def median_interval(values: np.ndarray, level: float = 0.95) -> tuple[float, float]:
-    """Order statistics that hold the median with at least this probability, if any do.
-
-    Example:
-        >>> median_interval(np.arange(8.0))
-        (0.0, 7.0)
-        >>> median_interval(np.arange(16.0))
-        (3.0, 12.0)
-    """
-    ordered = np.sort(values)
-    inside = int(binom.ppf((1 - level) / 2, len(ordered), 0.5))
-    outer = max(inside - 1, 0)
-    return float(ordered[outer]), float(ordered[-1 - outer])
 
 
 def random_runs(

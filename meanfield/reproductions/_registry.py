@@ -13,6 +13,7 @@ from ..results import Result
 from ._base import Reproduction
 from ._hcl23_balanced import HCL23_BALANCED
 from ._hcl23_imbalanced import HCL23_IMBALANCED
+from ._induction import INDUCTION
 from ._ks24 import KS24
 from ._mt25 import MT25
 from ._yks25 import YKS25
@@ -28,6 +29,7 @@ REPRODUCTIONS: Mapping[str, Reproduction[Any]] = {
         ZSLS25_MERGED,
         ZSLS25_SEPARATE,
         MT25,
+        INDUCTION,
         HCL23_BALANCED,
         HCL23_IMBALANCED,
     )

@@ -25,7 +25,8 @@ from saddle_analysis.curves import crossing
 from .. import plots
 from ..results import Claim, Panel, Result
 from ..runs import every
-from ._linear_attention_runs import follow, over_seeds
+from ._linear_attention_runs import follow
+from ._seeds import over_seeds
 from ._zsls25_training import (
     EIGENVALUES,
     HEADS,

@@ -19,7 +19,7 @@ from landscapes.linear_attention import (
 
 from .. import plots
 from ..results import Claim, Panel, Result
-from ._linear_attention_runs import over_seeds
+from ._seeds import over_seeds
 from ._zsls25_training import (
     EIGENVALUES,
     HEADS,

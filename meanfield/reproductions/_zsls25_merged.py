@@ -26,7 +26,8 @@ from ..problems import Count, Seed
 from ..results import Claim, Figure, Result
 from ..runs import every
 from ._base import Reproduction
-from ._linear_attention_runs import DESCENT_TIME, follow, over_seeds, random_heads, seed_keys
+from ._linear_attention_runs import DESCENT_TIME, follow, random_heads
+from ._seeds import over_seeds, seed_keys
 from ._zsls25_blocks import FULL_BLOCKS, full_blocks
 from ._zsls25_in_weight import IN_WEIGHT, in_weight
 

@@ -32,9 +32,9 @@ from ._linear_attention_runs import (
     DESCENT_TIME,
     extended,
     follow,
-    over_seeds,
     random_heads,
 )
+from ._seeds import over_seeds
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -34,10 +34,9 @@ from ._linear_attention_runs import (
     DESCENT_TIME,
     extended,
     follow,
-    over_seeds,
     random_heads,
-    seed_keys,
 )
+from ._seeds import over_seeds, seed_keys
 from ._zsls25_plateaus import (
     AT_PLATEAUS,
     DIM,

@@ -29,10 +29,9 @@ from meanfield.reproductions import _zsls25_training as training
 from meanfield.reproductions._linear_attention_runs import (
     extended,
     follow,
-    over_seeds,
     random_heads,
-    seed_keys,
 )
+from meanfield.reproductions._seeds import median_interval, over_seeds, seed_keys
 from meanfield.results import Result
 from particles import Ensemble, InvalidInput
 
@@ -119,7 +118,7 @@ def test_a_run_that_has_arrived_goes_on():
 
 
 def test_what_never_happened_is_later_than_all_else():
-    assert over_seeds([3.0, np.nan, 1.0]) == (3.0, "median of 3 seeds, 1 to never")
+    assert over_seeds([3.0, np.nan, 1.0]) == (3.0, "median of 3 seeds, range 1 to never")
     assert over_seeds([np.nan, np.nan, 1.0])[0] == np.inf
 
 
@@ -292,7 +291,7 @@ def test_the_interval_of_a_median_covers_it():
     """Of 400 samples of each size, at least 95 % hold the true median, up to three errors."""
     rng = np.random.default_rng(0)
     for size in (6, 8, 16, 31):
-        ends = np.array([mt25_leads.median_interval(rng.normal(size=size)) for _ in range(400)])
+        ends = np.array([median_interval(rng.normal(size=size)) for _ in range(400)])
         covered = np.mean((ends[:, 0] <= 0) & (ends[:, 1] >= 0))
         assert covered >= 0.95 - 3 * np.sqrt(0.95 * 0.05 / 400)
 
