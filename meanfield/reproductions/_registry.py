@@ -11,6 +11,7 @@ from particles import InvalidInput
 
 from ..results import Result
 from ._base import Reproduction
+from ._grokking import GROKKING
 from ._hcl23_balanced import HCL23_BALANCED
 from ._hcl23_imbalanced import HCL23_IMBALANCED
 from ._induction import INDUCTION
@@ -32,6 +33,7 @@ REPRODUCTIONS: Mapping[str, Reproduction[Any]] = {
         INDUCTION,
         HCL23_BALANCED,
         HCL23_IMBALANCED,
+        GROKKING,
     )
 }
 

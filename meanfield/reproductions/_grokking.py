@@ -1,0 +1,41 @@
+"""Arithmetic modulo p: exact saddles and how the flow leaves them (GRO23, KMCK25)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Annotated
+
+import jax
+
+from ..problems import Range, Seed
+from ..results import Result
+from ._base import Reproduction
+from ._grokking_saddles import ESCAPE, SADDLES, escape, escapes, saddles
+
+TITLES = (SADDLES, ESCAPE)
+
+
+@dataclass(frozen=True)
+class GrokkingOptions:
+    """Options of `grokking`."""
+
+    seed: Seed = 0
+    """Of every random draw."""
+    seeds: Annotated[int, Range(4, 10**12)] = 8
+    """Random starts that medians, exponents and their intervals rest on; at least 4."""
+
+
+def _parts(options: GrokkingOptions, progress: bool) -> Iterator[Result]:
+    key = jax.random.key(options.seed)
+    yield saddles()
+    yield escape(escapes(jax.random.fold_in(key, 1), options.seeds, progress=progress))
+
+
+GROKKING = Reproduction(
+    "grokking",
+    "delayed generalisation in arithmetic modulo p",
+    GrokkingOptions,
+    _parts,
+    TITLES,
+)
