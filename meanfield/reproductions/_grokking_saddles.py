@@ -28,7 +28,7 @@ from ..flows import GradientFlow
 from ..results import Claim, Result
 from ..runs import every, simulate, whole
 from ..studies import fit_exponent
-from ._linear_attention_runs import seed_keys
+from ._seeds import seed_keys
 
 if TYPE_CHECKING:
     import xarray
