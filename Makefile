@@ -24,9 +24,10 @@ demo: .venv/installed ## see the library at work: a report and figures in runs/d
 test: lint types imports ## everything CI checks: lint, types, import contract, all tests
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
 
-lint: .venv/installed ## style and likely bugs (ruff)
+lint: .venv/installed ## style and likely bugs (ruff), spelling (codespell)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/codespell
 
 types: .venv/installed ## static types (pyright)
 	$(BIN)/pyright

@@ -33,7 +33,7 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
     """Adds the reference pages to the navigation."""
     pages = [{part: [{room: f"api/{room}.md"} for room in rooms]} for part, rooms in ROOMS.items()]
     [reference] = [entry for entry in config.nav if "Reference" in entry]
-    if len(reference["Reference"]) == 2:  # not yet, as it is when pages are served
+    if len(reference["Reference"]) == 3:  # not yet, as it is when pages are served
         reference["Reference"] = [*pages, *reference["Reference"]]
     return config
 
