@@ -1,6 +1,5 @@
 """Studies of many runs: N to infinity, escapes, perturbed flows, descent."""
 
-from ._along import MatrixOf as MatrixOf
 from ._along import RunMeasures as RunMeasures
 from ._along import measures_along as measures_along
 from ._convergence import Convergence as Convergence
@@ -15,6 +14,8 @@ from ._escapes import UnusablePerturbationWarning as UnusablePerturbationWarning
 from ._escapes import escape_study as escape_study
 from ._exponents import CONFIDENCE as CONFIDENCE
 from ._exponents import fit_exponent as fit_exponent
+from ._matrices import MatrixOf as MatrixOf
+from ._matrices import named_matrices as named_matrices
 from ._measures import MEASURE as MEASURE
 from ._measures import MEASURES as MEASURES
 from ._measures import Measure as Measure

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import jax.numpy as jnp
@@ -17,12 +18,20 @@ from saddle_analysis.curves import crossing
 from saddle_analysis.spectra import Budget
 
 from ..runs import Run, snapshots
+from ._matrices import MatrixOf, named_matrices
 
 if TYPE_CHECKING:
     import xarray
 
-MatrixOf = Callable[[Any, Ensemble], Float[Array, "rows columns"]]
+NumberOf = Callable[[Any, Ensemble], Float[Array, ""]]
 RANKS = ("effective", "stable", "participation")
+#: Names of what is measured anyway.
+TAKEN = {
+    *RANKS,
+    *(f"increment_{name}" for name in RANKS),
+    *("time", "seed", "matrix", "angle", "end", "loss", "gap", "angle_to_previous"),
+    *("angle_to_end", "curvature", "curvature_residual", "curvature_products"),
+}
 
 
 @dataclass(frozen=True)
@@ -35,7 +44,8 @@ class RunMeasures:
             `matrix` as well: `effective`, `stable` and `participation` rank, the same of the
             increment since the start (`increment_…`), the principal angles of the leading left
             subspace `angle_to_previous` and `angle_to_end` (radians, over `angle`), and its `gap`
-            (s_r − s_{r+1})/s_1: where it vanishes, the subspace is arbitrary.
+            (s_r − s_{r+1})/s_1: where it vanishes, the subspace is arbitrary. Further numbers stand
+            under their own names.
         directions: dimension r of that subspace.
     """
 
@@ -85,9 +95,10 @@ class RunMeasures:
 
 def measures_along(
     landscape: Landscape,
-    run: Run | xarray.Dataset,
-    matrices: Mapping[str, MatrixOf],
+    run: Run | xarray.Dataset | str | Path,
+    matrices: Mapping[str, MatrixOf] | None = None,
     *,
+    numbers: Mapping[str, NumberOf] | None = None,
     directions: int = 1,
     curvature: bool = True,
     budget: Budget | None = None,
@@ -99,16 +110,21 @@ def measures_along(
 
     Args:
         landscape: that the run descends on.
-        run: with snapshots, at least two; or its trajectory, of one seed or many.
+        run: with snapshots, at least two; or its trajectory, of one seed or many; or the folder in
+            which `meanfield simulate` saved it.
         matrices: name to a function of landscape and ensemble, such as
-            `lambda landscape, ensemble: landscape.moments(ensemble)`.
+            `lambda landscape, ensemble: landscape.moments(ensemble)`; by default all of
+            `named_matrices` that have so many directions.
+        numbers: further numbers to follow, name to a function of landscape and ensemble, such as
+            the mean of `landscapes.modular_arithmetic.inverse_participation`.
         directions: leading left singular vectors whose span is followed.
         curvature: whether to find the lowest and the top eigenvalue, most of the cost.
         budget: of every snapshot's curvature.
 
     Raises:
-        InvalidInput: no matrices, fewer than two snapshots, something that is not a matrix, or more
-            directions than it has.
+        InvalidInput: no matrices, a number by the name of a measure, a folder without a trajectory,
+            fewer than two snapshots, something that is not a matrix, or more directions than it
+            has.
 
     Example:
         >>> import jax.numpy as jnp
@@ -126,8 +142,13 @@ def measures_along(
     """
     import xarray
 
-    if not matrices:
+    if matrices is not None and not matrices:
         raise InvalidInput("matrices is empty; name at least one function of landscape, ensemble.")
+    taken = sorted(set(numbers or {}) & TAKEN)
+    if taken:
+        raise InvalidInput(f"numbers has {taken[0]!r}, which is a measure already; rename it.")
+    if isinstance(run, str | Path):
+        run = _saved(Path(run))
     trajectory = run.trajectory if isinstance(run, Run) else run
     if "seed" in trajectory.dims:
         parts = [
@@ -135,6 +156,7 @@ def measures_along(
                 landscape,
                 trajectory.isel(seed=i),
                 matrices,
+                numbers=numbers,
                 directions=directions,
                 curvature=curvature,
                 budget=budget,
@@ -146,16 +168,36 @@ def measures_along(
     times, ensembles = snapshots(known, landscape.particle)
     if len(times) < 2:
         raise InvalidInput(f"run has {len(times)} snapshot; at least 2 are needed.")
+    if matrices is None:
+        offered = named_matrices(landscape).items()
+        shapes = {name: matrix(landscape, ensembles[0]).shape for name, matrix in offered}
+        matrices = {name: matrix for name, matrix in offered if min(shapes[name]) >= directions}
     parts = [
         _of_matrix(name, [matrix(landscape, one) for one in ensembles], directions)
         for name, matrix in matrices.items()
     ]
     data = xarray.concat(parts, xarray.DataArray(list(matrices), dims="matrix", name="matrix"))
     data["loss"] = ("time", np.array([float(landscape.value(one)) for one in ensembles]))
+    for name, number in (numbers or {}).items():
+        data[name] = ("time", np.array([float(number(landscape, one)) for one in ensembles]))
     data = data.assign_coords(time=times)
     if curvature:
         data = data.merge(_curvature(landscape, ensembles, budget or Budget()))
     return RunMeasures(data, directions)
+
+
+def _saved(folder: Path) -> xarray.Dataset:
+    """The trajectory in a run's folder."""
+    import xarray
+
+    file = folder / "trajectory.nc"
+    try:
+        return xarray.load_dataset(file, engine="h5netcdf")
+    except (OSError, KeyError, ValueError) as error:
+        raise InvalidInput(
+            f"run is {folder}, where no trajectory.nc can be read ({error}); name the folder of a "
+            "run."
+        ) from error
 
 
 def _half_way(times: np.ndarray, values: np.ndarray) -> float:

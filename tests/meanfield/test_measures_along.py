@@ -1,5 +1,7 @@
 """Measures along a run, against matrices whose singular values and angles are known."""
 
+from pathlib import Path
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,9 +10,12 @@ import xarray
 from matplotlib.figure import Figure
 
 from landscapes import Neuron, RegressionLandscape
+from landscapes.modular_arithmetic import inverse_participation
 from meanfield import GradientFlow, at, plots, simulate
+from meanfield.problems import PROBLEMS, build_problem
 from meanfield.studies import RunMeasures, measures_along
 from particles import Ensemble, InvalidInput
+from particles.internal import leaf_names
 from saddle_analysis import HessianOperator
 from saddle_analysis.spectra import Budget
 
@@ -132,6 +137,74 @@ def test_curvature_along_a_run_is_that_of_the_dense_hessian() -> None:
     said = canvas.axes[2].get_legend_handles_labels()[1]
     assert "zero: no descent" in said
     assert "predicted levels" not in said  # zero is no prediction
+
+
+OPTIONS = {
+    "attention": {"dim": 2, "samples": 8, "teacher_neurons": 4, "spectrum": (1.0, 0.5)},
+    "regression": {"dim": 2, "samples": 8, "teacher_neurons": 4, "spectrum": (1.0, 0.5)},
+    "linear-attention": {"eigenvalues": (0.6, 0.4)},
+    "softmax-attention": {"features": 3, "prompts": 8},
+    "modular-arithmetic": {"p": 3, "fraction": 1.0},
+    "induction": {},
+    "markov-induction": {"chains": 4, "length": 4},
+}
+
+
+@pytest.mark.parametrize("kind", PROBLEMS)
+def test_every_problem_offers_its_matrices(kind: str) -> None:
+    problem = build_problem(PROBLEMS[kind](**OPTIONS.get(kind, {})), 0)
+    start = problem.start(jax.random.key(1), 4)
+    parts = dict(zip(leaf_names(start.particles), jax.tree.leaves(start.particles), strict=True))
+    records = {
+        name if name == "particles" else f"particles.{name}": (
+            ("snapshot_time", *(f"{name}_{i}" for i in range(leaf.ndim))),
+            np.stack([leaf, 1.5 * np.asarray(leaf)]),
+        )
+        for name, leaf in parts.items()
+    }
+    saved = xarray.Dataset(records, coords={"snapshot_time": [0.0, 1.0]})
+    found = measures_along(problem.landscape, saved, curvature=False).data
+    assert set(parts) <= set(found["matrix"].values.tolist())
+    for name, leaf in parts.items():
+        singular = np.linalg.svd(np.asarray(leaf, float).reshape(4, -1), compute_uv=False)
+        stable = np.sum(singular**2) / singular[0] ** 2
+        one = found.sel(matrix=name)
+        assert one["stable"].values == pytest.approx([stable, stable], rel=1e-4)
+        assert float(one["increment_stable"][1]) == pytest.approx(stable, rel=1e-4)
+
+
+def test_a_saved_run_and_further_numbers(tmp_path: Path) -> None:
+    problem = build_problem(PROBLEMS["modular-arithmetic"](p=5, fraction=1.0), 0)
+    run = simulate(
+        GradientFlow(problem.landscape),
+        problem.start(jax.random.key(1), 6),
+        horizon=2.0,
+        dt=0.5,
+        snapshots=at(0.0, 1.0, 2.0),
+    )
+    run.trajectory.to_netcdf(tmp_path / "trajectory.nc", engine="h5netcdf")
+
+    def ratio(landscape: object, ensemble: Ensemble) -> jax.Array:
+        return jnp.mean(inverse_participation(ensemble.particles))
+
+    found, again = (
+        measures_along(
+            problem.landscape, one, numbers={"inverse participation": ratio}, curvature=False
+        ).data
+        for one in (run, str(tmp_path))
+    )
+    xarray.testing.assert_allclose(found, again)
+    assert "u" in found["matrix"]
+    power = [
+        np.abs(np.fft.fft(run.trajectory[f"particles.{name}"].values[1], axis=-1)) ** 2
+        for name in ("u", "v", "w")
+    ]
+    known = np.mean([np.sum(x**2, -1) / np.sum(x, -1) ** 2 for x in power])
+    assert float(found["inverse participation"][1]) == pytest.approx(known, rel=1e-4)
+    with pytest.raises(InvalidInput, match=r"where no trajectory.nc can be read"):
+        measures_along(problem.landscape, tmp_path / "elsewhere")
+    with pytest.raises(InvalidInput, match="numbers has 'loss', which is a measure already"):
+        measures_along(problem.landscape, run, numbers={"loss": ratio})
 
 
 @pytest.mark.parametrize(
