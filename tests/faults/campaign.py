@@ -27,6 +27,7 @@ from typing import Any
 import numpy as np
 
 from .processes import Server
+from .setups import Undisturbed
 from .tally import Context, Tally
 
 #: Parts with their share of the time.
@@ -45,6 +46,7 @@ def campaign(
     *,
     least: dict[str, int] | None = None,
     at_once: int = 2,
+    sample: bool = False,
     changed: Callable[[list[Tally]], object] = lambda tallies: None,
 ) -> list[Tally]:
     """Run some parts, each for its share of the time, and each for one fault at least.
@@ -56,9 +58,11 @@ def campaign(
         folder: for what the runs write.
         least: faults of a part to try however long it takes.
         at_once: processes to be killed that run at a time.
+        sample: one setup, and nothing that waits for minutes.
         changed: called with the tallies after each count.
     """
     server, tallies = Server(folder / "programs"), list[Tally]()
+    undisturbed = Undisturbed(server, folder)
     whole = sum(PARTS[name] for name in parts)
     try:
         for name in parts:
@@ -69,7 +73,15 @@ def campaign(
             rng = np.random.default_rng([seed, list(PARTS).index(name)])
             tallies.append(Tally(name, lambda: changed(tallies)))
             context = Context(
-                server, own, rng, deadline, tallies[-1], (least or {}).get(name, 0), at_once
+                server,
+                own,
+                rng,
+                deadline,
+                tallies[-1],
+                undisturbed,
+                (least or {}).get(name, 0),
+                at_once,
+                sample,
             )
             importlib.import_module(f"faults.{name}").run(context)
     finally:

@@ -13,16 +13,15 @@ from pathlib import Path
 import numpy as np
 
 from .processes import forked
-from .setups import SETUPS, Setup, Undisturbed, differences, steps
+from .setups import Setup, differences, steps
 from .tally import Context, Tally
 
 
 def run(context: Context) -> None:
     """Every kind of damage in turn, on files of every class."""
     tally = context.tally
-    undisturbed = Undisturbed(context.server, context.folder)
-    setups = [setup for setup in SETUPS if setup.command == "simulate"]
-    kinds = [*DAMAGES, "swapped", "all"]
+    setups, undisturbed = context.simulations, context.undisturbed
+    kinds = ["bit-flipped", "all"] if context.sample else [*DAMAGES, "swapped", "all"]
     number = 0
     while context.time_left or number < len(kinds):
         setup = context.choice(setups)

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from .processes import Child, forked
-from .setups import SETUPS, Setup, Undisturbed, differences
+from .setups import Setup, Undisturbed, differences
 from .tally import Context, Tally
 
 ROOM = "size=64m"
@@ -18,16 +18,15 @@ ROOM = "size=64m"
 def run(context: Context) -> None:
     """Disks of their own where one may be mounted; limits on the size of files elsewhere."""
     tally = context.tally
-    undisturbed = Undisturbed(context.server, context.folder)
     faults = [_limited]
-    if _can_mount(context.folder):
+    if not context.sample and _can_mount(context.folder):
         faults = [_small, _filled, _read_only, _limited]
     number = 0
     while context.time_left or number < len(faults):
-        setup = context.choice(SETUPS)
+        setup = context.choice(context.setups)
         folder = context.folder / f"disk-{number:04d}"
         folder.mkdir()
-        faults[number % len(faults)](context, tally, setup, undisturbed, folder)
+        faults[number % len(faults)](context, tally, setup, context.undisturbed, folder)
         number += 1
 
 

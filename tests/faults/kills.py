@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from .processes import Child, forked, started
-from .setups import SETUPS, Setup, Undisturbed, differences, steps
+from .setups import Setup, Undisturbed, differences, steps
 from .tally import Context, Tally
 
 #: What a process may say at its end, by signal: the first where the run itself was stopped.
@@ -26,15 +26,14 @@ MOMENTS = ["anywhere", "writing", "saved"]
 
 def run(context: Context) -> None:
     """Chains of up to five kills, over all setups in turn, until the time is over."""
-    tally = context.tally
-    undisturbed = Undisturbed(context.server, context.folder)
+    tally, setups = context.tally, context.setups
     numbers, base = itertools.count(), int(context.rng.integers(2**31))
 
     # Most of a chain is waiting for the moment.
     def chains() -> None:
         while (number := next(numbers)) < context.at_once or context.time_left:
             own = dataclasses.replace(context, rng=np.random.default_rng([base, number]))
-            _chain(own, tally, SETUPS[number % len(SETUPS)], undisturbed, number)
+            _chain(own, tally, setups[number % len(setups)], context.undisturbed, number)
 
     with ThreadPoolExecutor(context.at_once) as pool:
         for worker in [pool.submit(chains) for _ in range(context.at_once)]:
@@ -49,7 +48,7 @@ def _chain(
     folder.mkdir()
     out = folder / "out"
     kinds: list[str] = []
-    for _ in range(int(context.rng.integers(1, 6))):
+    for _ in range(int(context.rng.integers(1, 2 if context.sample else 6))):
         before = steps(out)[-1:]
         child = _start(context, setup, folder, out)
         moment = context.choice(MOMENTS)

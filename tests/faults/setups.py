@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -89,6 +89,14 @@ SETUPS = [
         "[run]\nhorizon = 4.0\ndt = 0.05\nevery = 0.5\ncheckpoint_steps = 3\n",
     ),
     _converge("regression"),
+]
+
+
+#: Of a sample: one with noise, and fewer checkpoints.
+SAMPLE = [
+    replace(setup, text=setup.text.replace("checkpoint_steps = 5\n", "checkpoint_steps = 20\n"))
+    for setup in SETUPS
+    if setup.name == "regression-langevin"
 ]
 
 

@@ -12,6 +12,7 @@ from typing import Any, Literal
 import numpy as np
 
 from .processes import Server
+from .setups import SAMPLE, SETUPS, Setup, Undisturbed
 
 Verdict = Literal["survived", "wrong", "lost"]
 
@@ -71,6 +72,8 @@ class Context:
         tally: where the part counts.
         least: how many faults to try at least, however long it takes.
         at_once: how many processes that are to be killed may run at a time.
+        undisturbed: the runs to compare with.
+        sample: one setup, and nothing that waits for minutes.
     """
 
     server: Server
@@ -78,8 +81,20 @@ class Context:
     rng: np.random.Generator
     deadline: float
     tally: Tally
+    undisturbed: Undisturbed
     least: int = 0
     at_once: int = 2
+    sample: bool = False
+
+    @property
+    def setups(self) -> list[Setup]:
+        """What to disturb."""
+        return SAMPLE if self.sample else SETUPS
+
+    @property
+    def simulations(self) -> list[Setup]:
+        """Those of one run."""
+        return [setup for setup in self.setups if setup.command == "simulate"]
 
     @property
     def time_left(self) -> bool:

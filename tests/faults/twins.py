@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 from .processes import Child, forked, started
-from .setups import SETUPS, Setup, Undisturbed, differences, steps
+from .setups import Setup, Undisturbed, differences, steps
 from .tally import Context, Tally
 
 LANGUAGES = [
@@ -32,19 +32,18 @@ GIVEN_UP = 150.0  # seconds after which a partner left alone is ended from outsi
 def run(context: Context) -> None:
     """Each in turn."""
     tally = context.tally
-    undisturbed = Undisturbed(context.server, context.folder)
     number = 0
-    faults = [_clock, _language, _moved, _partner]
+    faults = [_language] if context.sample else [_clock, _language, _moved, _partner]
     while context.time_left or number < len(faults):
         folder = context.folder / f"twin-{number:04d}"
         folder.mkdir()
-        faults[number % len(faults)](context, tally, undisturbed, folder)
+        faults[number % len(faults)](context, tally, context.undisturbed, folder)
         number += 1
 
 
 def _clock(context: Context, tally: Tally, whole: Undisturbed, folder: Path) -> None:
     """The clock of the day jumps by weeks; nothing but dates may depend on it."""
-    setup = context.choice(SETUPS)
+    setup = context.choice(context.setups)
     prelude = ["jumping_clock", int(context.rng.integers(2**31))]
     words = setup.words(folder, folder / "out")
     child = forked(
@@ -56,7 +55,7 @@ def _clock(context: Context, tally: Tally, whole: Undisturbed, folder: Path) -> 
 
 def _language(context: Context, tally: Tally, whole: Undisturbed, folder: Path) -> None:
     """Killed in one language and time zone, resumed in another."""
-    setup = context.choice([s for s in SETUPS if s.command == "simulate"])
+    setup = context.choice(context.simulations)
     one, two = (context.choice(LANGUAGES) for _ in range(2))
     out = folder / "out"
     child = started(folder, setup.words(folder, out), devices=setup.devices, **one)
@@ -71,7 +70,7 @@ def _language(context: Context, tally: Tally, whole: Undisturbed, folder: Path) 
 
 def _moved(context: Context, tally: Tally, whole: Undisturbed, folder: Path) -> None:
     """Killed, copied to another place, and resumed there by a relative name."""
-    setup = context.choice([s for s in SETUPS if s.command == "simulate"])
+    setup = context.choice(context.simulations)
     out, there = folder / "out", folder / "an other plaçe"
     child = forked(
         context.server, folder, setup.words(folder, out), devices=setup.devices, programs="shared"
