@@ -1,4 +1,4 @@
-"""Arithmetic modulo p: exact saddles and how the flow leaves them (GRO23, KMCK25)."""
+"""Arithmetic modulo p: exact saddles, and delayed generalisation (GRO23, KMCK25)."""
 
 from __future__ import annotations
 
@@ -11,9 +11,21 @@ import jax
 from ..problems import Range, Seed
 from ..results import Result
 from ._base import Reproduction
+from ._grokking_delay import (
+    DELAY,
+    DELAYED_GENERALISATION,
+    MIDDLE,
+    MOST,
+    delay,
+    delays,
+    grokking,
+    larger,
+    without_decay,
+)
+from ._grokking_runs import LARGE, SMALL
 from ._grokking_saddles import ESCAPE, SADDLES, escape, escapes, saddles
 
-TITLES = (SADDLES, ESCAPE)
+TITLES = (SADDLES, ESCAPE, DELAYED_GENERALISATION, DELAY)
 
 
 @dataclass(frozen=True)
@@ -30,6 +42,17 @@ def _parts(options: GrokkingOptions, progress: bool) -> Iterator[Result]:
     key = jax.random.key(options.seed)
     yield saddles()
     yield escape(escapes(jax.random.fold_in(key, 1), options.seeds, progress=progress))
+    key, seeds = jax.random.fold_in(key, 2), options.seeds
+    found = delays(key, seeds, progress=progress)
+    yield grokking(
+        {
+            SMALL.p: found.runs[MIDDLE],
+            LARGE.p: larger(key, seeds, progress=progress),
+        },
+        without_decay(key, SMALL.fraction, seeds, progress=progress),
+        without_decay(key, MOST, seeds, progress=progress),
+    )
+    yield delay(found)
 
 
 GROKKING = Reproduction(
