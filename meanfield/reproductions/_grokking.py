@@ -22,10 +22,11 @@ from ._grokking_delay import (
     larger,
     without_decay,
 )
+from ._grokking_neuron import REDUCTION, one_neuron, reduction
 from ._grokking_runs import LARGE, SMALL
 from ._grokking_saddles import ESCAPE, SADDLES, escape, escapes, saddles
 
-TITLES = (SADDLES, ESCAPE, DELAYED_GENERALISATION, DELAY)
+TITLES = (SADDLES, ESCAPE, REDUCTION, DELAYED_GENERALISATION, DELAY)
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,7 @@ def _parts(options: GrokkingOptions, progress: bool) -> Iterator[Result]:
     key = jax.random.key(options.seed)
     yield saddles()
     yield escape(escapes(jax.random.fold_in(key, 1), options.seeds, progress=progress))
+    yield reduction(one_neuron(progress=progress))
     key, seeds = jax.random.fold_in(key, 2), options.seeds
     found = delays(key, seeds, progress=progress)
     yield grokking(

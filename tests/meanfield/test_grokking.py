@@ -10,6 +10,7 @@ import xarray
 from results import written
 
 from meanfield.reproductions import _grokking_delay as grokking_delay
+from meanfield.reproductions import _grokking_neuron as grokking_neuron
 from meanfield.reproductions import _grokking_runs as grokking_runs
 from meanfield.reproductions import _grokking_saddles as grokking_saddles
 
@@ -85,3 +86,9 @@ def test_the_delay_has_the_exponent_it_is_made_with(tmp_path: Path) -> None:
     exponent, half = found.exponent
     assert abs(exponent + 1) < half < 0.1
     written(grokking_delay.delay(found), tmp_path)
+
+
+def test_a_small_neuron_follows_the_reduced_equations(tmp_path: Path) -> None:
+    found = grokking_neuron.one_neuron()
+    np.testing.assert_allclose(found.states, found.solved, rtol=5e-3, atol=2e-5)
+    written(grokking_neuron.reduction(found), tmp_path)
