@@ -75,10 +75,11 @@ class Converge(Common):
                 "order."
             )
         if not getattr(self.start, "independent", True):
+            points = getattr(self.start, "points", None)
+            what = " is a construction or a file" if points is None else f".points is {points!r}"
             raise InvalidInput(
-                "start is a construction, a file or points that are not random; laws of N → ∞ are "
-                "about i.i.d. draws: choose 'default', 'gaussian', 'sphere' or 'uniform' with "
-                "random points."
+                f"start{what}; laws of N → ∞ are about i.i.d. draws: choose 'default', "
+                "'gaussian', 'sphere' or 'uniform' with points 'random'."
             )
         out = self.folder() if self.resume is None else resumed_folder(self, "nothing")
         sizes = [options.smallest]

@@ -64,7 +64,7 @@ def filmed(
         progress: show a bar.
 
     Raises:
-        InvalidInput: as `simulate`, or a run that was interrupted before its second frame.
+        InvalidInput: as `simulate`, one curvature, or a run that was interrupted before its second frame.
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -82,6 +82,8 @@ def filmed(
         >>> film.times.tolist()
         [0.0, 0.5, 1.0]
     """
+    if options.curvatures == 1:
+        raise InvalidInput("curvatures is 1; use 0 for none, or 2 and more for a curve.")
     ran = simulate(
         flow,
         start,
@@ -96,7 +98,7 @@ def filmed(
     if len(times) < 2:
         raise InvalidInput(f"frames is {len(times)}; a film needs at least 2: let the run go on.")
     curvature = None
-    if options.curvatures >= 2:
+    if options.curvatures:
         chosen = np.unique(np.linspace(0, len(times) - 1, options.curvatures).astype(int))
         some = dataclasses.replace(ran, trajectory=ran.trajectory.isel(snapshot_time=chosen))
         # Any matrix of the particles: the curvature is what is wanted.

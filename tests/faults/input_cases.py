@@ -155,6 +155,7 @@ OPTIONS = [
 COMMANDS = [
     *_cases(
         STUDY,
+        ("--start.points sobol", "start.points is 'sobol'", "i.i.d."),
         ("--seeds 1", "seeds is 1"),
         ("--smallest 0", "smallest is 0"),
         ("--smallest 64 --largest 32", "smallest is 64"),

@@ -16,7 +16,7 @@ from meanfield.plots import Film
 from meanfield.plots._film import _plane
 from meanfield.problems import RunOptions
 from meanfield.reports import FilmOptions, filmed
-from particles import Ensemble
+from particles import Ensemble, InvalidInput
 
 
 class Bumps(Landscape):
@@ -112,6 +112,8 @@ def test_neurons_move_in_their_principal_plane(tmp_path: Path) -> None:
     film = filmed(problem, GradientFlow(landscape), mu, RUN, options)[1]
     assert film.potential is None
     assert film.curvature is None
+    with pytest.raises(InvalidInput, match="curvatures is 1; use 0 for none, or 2"):
+        filmed(problem, GradientFlow(landscape), mu, RUN, FilmOptions(frames=2, curvatures=1))
     assert len(list(film.save(tmp_path, "png", dpi=30).iterdir())) == 2
 
 
