@@ -64,7 +64,7 @@ def filmed(
         progress: show a bar.
 
     Raises:
-        InvalidInput: as `simulate`, one curvature, or a run that was interrupted before its second frame.
+        InvalidInput: as `simulate`, one curvature, or a run interrupted before its second frame.
 
     Example:
         >>> import jax, jax.numpy as jnp
