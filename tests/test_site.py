@@ -38,6 +38,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Page]:
     folder = tmp_path_factory.mktemp("site")
     command = [sys.executable, "-m", "mkdocs", "build", "--quiet", "--site-dir", str(folder)]
     plain = os.environ | {"PYTHONPATH": str(ROOT), "NO_MKDOCS_2_WARNING": "1", "NO_COLOR": "1"}
+    plain |= {"TUTORIALS_RUN": "false"}  # test_examples runs them
     built = subprocess.run(command, cwd=ROOT, env=plain, text=True, capture_output=True)
     assert built.returncode == 0, built.stderr
     files = folder.rglob("*.html")

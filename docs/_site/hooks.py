@@ -10,6 +10,7 @@ from pathlib import Path
 
 from latex2mathml.converter import convert
 from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.plugins import event_priority
 from mkdocs.structure.files import File, Files
 
 ROOT = Path(__file__).parents[2]
@@ -38,6 +39,7 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
     return config
 
 
+@event_priority(100)  # before the plugin that makes notebooks of the tutorials
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Adds the pages that are made from the source."""
     pages = {f"api/{room}.md": api_page(room) for rooms in ROOMS.values() for room in rooms}
@@ -46,6 +48,11 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         files.append(File.generated(config, name, content=text))
     demo = str(ROOT / "examples/figures/demo.png")  # the README's, not kept twice
     files.append(File.generated(config, "figures/demo.png", abs_src_path=demo))
+    tutorials = ROOT / "examples"  # where they run from; each is a page
+    for path in sorted(tutorials.glob("tutorials/*.py")):
+        name = path.relative_to(tutorials).as_posix()
+        page = File(name, str(tutorials), config.site_dir, config.use_directory_urls)
+        files.append(page)
     return files
 
 

@@ -7,9 +7,27 @@ import subprocess
 import sys
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import pytest
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
+TUTORIALS = sorted(EXAMPLES.glob("tutorials/*.py"))
+
+
+@pytest.mark.filterwarnings("ignore::saddle_analysis.NotCriticalWarning")
+@pytest.mark.parametrize("file", TUTORIALS, ids=lambda file: file.stem)
+def test_tutorial(file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It runs, and ends in a figure whose axes say what they show."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("XLA_FLAGS", raising=False)  # what it sets is undone
+    plt.close("all")
+    exec(compile(file.read_text("utf-8"), file.name, "exec"), {"__name__": "__main__"})
+    figure = plt.gcf()
+    figure.canvas.draw()
+    drawn = [ax for ax in figure.axes if ax.get_label() != "<colorbar>"]
+    assert drawn
+    assert all(ax.get_xlabel() and ax.get_ylabel() for ax in drawn)
+    plt.close("all")
 
 
 @pytest.mark.slow
