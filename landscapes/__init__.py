@@ -1,4 +1,4 @@
-"""The energy: landscapes as features plus risk, and what theory knows about them."""
+"""The energy: landscapes as features plus risk, or as pairs, and what theory knows about them."""
 
 from . import induction as induction
 from . import linear_attention as linear_attention
@@ -7,14 +7,23 @@ from . import modular_arithmetic as modular_arithmetic
 from . import networks as networks
 from . import sections as sections
 from . import softmax_attention as softmax_attention
-from ._base import FirstVariation as FirstVariation
+from ._abstract import AbstractLandscape as AbstractLandscape
+from ._base import FeatureCurvature as FeatureCurvature
 from ._base import Landscape as Landscape
-from ._base import SecondVariation as SecondVariation
 from ._confined import Confined as Confined
+from ._confined import Confinement as Confinement
 from ._matrix_measures import RankMeasures as RankMeasures
 from ._matrix_measures import principal_angles as principal_angles
 from ._matrix_measures import rank_measures as rank_measures
 from ._observables import Observable as Observable
+from ._pairs import Interaction as Interaction
+from ._pairs import PairLandscape as PairLandscape
+from ._sum import Sum as Sum
+from ._variations import Curvature as Curvature
+from ._variations import FirstOrder as FirstOrder
+from ._variations import FirstVariation as FirstVariation
+from ._variations import Mixture as Mixture
+from ._variations import SecondVariation as SecondVariation
 from ._warnings import NoLimitWarning as NoLimitWarning
 from ._warnings import StartWarning as StartWarning
 from ._wrapper import LandscapeWrapper as LandscapeWrapper

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import abc
-import dataclasses
 import functools
-from collections.abc import Callable
-from typing import Any, ClassVar, ParamSpec, TypeVar
 
 import equinox as eqx
 import jax
@@ -15,28 +12,14 @@ import numpy as np
 from jaxtyping import Array, Float, Key, PyTree
 
 from particles import Ensemble, InvalidInput
-from particles.internal import chunk_for, equal_weights, require_finite, stream_map, stream_sum
+from particles.internal import equal_weights, stream_map, stream_sum
 
-from ._observables import Observable
-from ._warnings import StartWarning
-
-P = ParamSpec("P")
-R = TypeVar("R")
-L = TypeVar("L", bound="Landscape")
+from ._abstract import AbstractLandscape, described, no_batches
+from ._precisely import compiled_precisely
+from ._variations import Curvature, FirstOrder, FirstVariation, Mixture, Part, SecondVariation
 
 
-def compiled_precisely(method: Callable[P, R]) -> Callable[P, R]:
-    """Compile, and state the precision of matrix products (GPUs would otherwise use TF32)."""
-
-    @functools.wraps(method)
-    def precise(*args: P.args, **kwargs: P.kwargs) -> R:
-        with jax.default_matmul_precision("highest"):
-            return method(*args, **kwargs)
-
-    return eqx.filter_jit(precise)
-
-
-class Landscape(eqx.Module):
+class Landscape(AbstractLandscape):
     """A functional L(μ) = R(m), m = ∫ Φ(θ) dμ, of a probability measure over particles.
 
     Write `features` (Φ, for one particle) and `risk` (R); add `solve_fast` when the system has
@@ -64,9 +47,6 @@ class Landscape(eqx.Module):
         (2.0, [[2.0], [2.0]])
     """
 
-    #: Whether the risk is convex in the moments: then the first variation bounds L − min L.
-    convex: ClassVar[bool] = False
-
     @abc.abstractmethod
     def features(self, particle: PyTree) -> PyTree:
         """Φ(θ) of one particle: a pytree of arrays, the moment space."""
@@ -83,11 +63,6 @@ class Landscape(eqx.Module):
         """
         return None
 
-    def feature_sum(self, particles: PyTree, weights: Float[Array, " particles"]) -> PyTree:
-        """Σ_i w_i Φ(θ_i). Override it with matrix products where that is faster."""
-        values = jax.vmap(self.features)(particles)
-        return jax.tree.map(lambda v: jnp.tensordot(weights, v, 1), values)
-
     def pairing(self, particles: PyTree, dual: PyTree) -> Float[Array, " particles"]:
         """⟨dual, Φ(θ_i)⟩ of every particle: the transpose of `feature_sum` in the weights.
 
@@ -103,124 +78,6 @@ class Landscape(eqx.Module):
         shapes = jax.tree.leaves(jax.eval_shape(self.features, particle))
         return sum(s.size * s.dtype.itemsize for s in shapes)
 
-    def concerns(self, ensemble: Ensemble) -> list[StartWarning]:
-        """What may mislead in a run from this ensemble, as warnings to be given; runs give them."""
-        return []
-
-    def observables(self, moments: PyTree) -> dict[str, Observable]:
-        """What is worth recording along a run, by name: functions of the moments."""
-        return {}
-
-    def minibatch(self, key: Key[Array, ""], size: int) -> Landscape:
-        """The landscape as `size` freshly drawn prompts (or samples) show it.
-
-        Its particles are the same, and the gradient in the particles is an unbiased estimate of
-        this landscape's. Stochastic gradient descent draws a new one every step.
-
-        Args:
-            key: random key.
-            size: prompts or samples in the batch.
-
-        Raises:
-            InvalidInput: this landscape has no data to draw from.
-        """
-        raise InvalidInput(
-            f"batch_size is {size}, but {type(self).__name__} has no `minibatch` to draw from; "
-            "leave batch_size at None."
-        )
-
-    @property
-    def particle(self) -> PyTree | None:
-        """Shapes and dtypes of one particle, where the landscape knows them."""
-        return None
-
-    def require_fit(self, ensemble: Ensemble) -> None:
-        """Refuse an ensemble whose particles are not this landscape's.
-
-        Raises:
-            InvalidInput: names the shapes found and needed.
-        """
-        if self.particle is None:
-            return
-        found = jax.tree.map(lambda leaf: tuple(leaf.shape[1:]), ensemble.particles)
-        wanted = jax.tree.map(lambda leaf: tuple(leaf.shape), self.particle)
-        if found != wanted:
-            raise InvalidInput(
-                f"ensemble holds particles of shapes {found}; this {type(self).__name__} needs "
-                f"{wanted}."
-            )
-
-    @property
-    def unwrapped(self) -> Landscape:
-        """The innermost landscape of a `LandscapeWrapper`; any other landscape is its own.
-
-        Ask this one what class a landscape is of.
-        """
-        return self
-
-    def require_valid(self) -> None:
-        """Refuse impossible values of the fields; `replace` asks. Traced values pass unseen."""
-
-    def replace(self: L, **fields: Any) -> L:
-        """The same landscape with other values of some of its arrays, and all else alike.
-
-        The values are traced where they are given as such: a sweep compiles once.
-
-        Args:
-            fields: arrays (or pytrees of arrays) by the name of the field, such as `ridge=0.1`.
-
-        Raises:
-            InvalidInput: no such field, a value of another structure or number of axes, one that
-                is not finite, or one that the landscape refuses.
-
-        Example:
-            >>> from landscapes import MLPAttentionLandscape
-            >>> landscape = MLPAttentionLandscape(x=jnp.eye(2), f=jnp.eye(2))
-            >>> float(landscape.replace(ridge=0.5).ridge)
-            0.5
-        """
-        names = list(fields)
-        new = [self._checked_field(name, value) for name, value in fields.items()]
-        read = lambda one: [getattr(one, name) for name in names]  # noqa: E731
-        changed = eqx.tree_at(read, self, new)
-        changed.require_valid()
-        return changed
-
-    def _replaceable(self) -> list[str]:
-        static = {field.name for field in dataclasses.fields(self) if field.metadata.get("static")}
-        return [f.name for f in dataclasses.fields(self) if f.name not in static]
-
-    def _checked_field(self, name: str, value: Any) -> Any:
-        known = self._replaceable()
-        if name not in known:
-            raise InvalidInput(
-                f"{type(self).__name__} has no field {name!r} to replace; it has {known}."
-            )
-        old = getattr(self, name)
-        if not eqx.is_array(old):
-            return value
-        new = jnp.asarray(value, old.dtype)
-        if new.ndim != old.ndim:
-            raise InvalidInput(f"{name} has shape {new.shape}; it needs {old.ndim} axes.")
-        require_finite(name, new)
-        return new
-
-    # Looked at while a call is traced; nothing of it is left in compiled code.
-    def _require_features(self, ensemble: Ensemble) -> None:
-        if not isinstance(ensemble, Ensemble):
-            raise InvalidInput(
-                f"ensemble is {_described(ensemble)}; give an Ensemble, such as "
-                "Ensemble(particles) of arrays with a leading particle axis."
-            )
-        one = jax.eval_shape(lambda p: jax.tree.map(lambda x: x[0], p), ensemble.particles)
-        found = jax.eval_shape(self.features, one)
-        leaves = jax.tree.leaves(found)
-        if not leaves or not all(jnp.issubdtype(leaf.dtype, jnp.floating) for leaf in leaves):
-            raise InvalidInput(
-                f"features of {type(self).__name__} returned {_described(found)}; they must be "
-                "arrays of floating-point numbers, for one particle."
-            )
-
     # --- derived -------------------------------------------------------------------------------
 
     def energy(self, moments: PyTree, fast: PyTree | None = None) -> Float[Array, ""]:
@@ -233,42 +90,22 @@ class Landscape(eqx.Module):
         number = isinstance(risk, float | np.floating | np.ndarray | Array)
         if not number or jnp.ndim(risk) or not jnp.issubdtype(jnp.result_type(risk), jnp.floating):
             raise InvalidInput(
-                f"risk of {type(self).__name__} returned {_described(risk)}; it must return one "
+                f"risk of {type(self).__name__} returned {described(risk)}; it must return one "
                 "floating-point number, an array of shape ()."
             )
         return jnp.asarray(risk)
 
-    def chunk(self, ensemble: Ensemble, chunk: int | None = None) -> int:
-        """Particles to hold at once: `chunk` if given, else from `particle_bytes`.
-
-        Raises:
-            InvalidInput: `chunk` is not positive.
-        """
-        if chunk is not None:
-            if chunk < 1:
-                raise InvalidInput(f"chunk is {chunk}; it must be a positive number of particles.")
-            return min(chunk, ensemble.size)
-        one = jax.eval_shape(lambda p: jax.tree.map(lambda x: x[0], p), ensemble.particles)
-        return chunk_for(ensemble.size, self.particle_bytes(one))
+    def fast_equilibrium(self, ensemble: Ensemble, *, chunk: int | None = None) -> PyTree | None:
+        """`solve_fast` of the ensemble's moments."""
+        return self.solve_fast(self.moments(ensemble, chunk=chunk))
 
     @compiled_precisely
-    def moments(self, ensemble: Ensemble, *, chunk: int | None = None) -> PyTree:
-        """The moments m = ∫ Φ dμ: the first streaming pass.
-
-        Raises:
-            InvalidInput: no ensemble, or features that are no floating-point numbers.
-        """
-        self._require_features(ensemble)
-        chunk = self.chunk(ensemble, chunk)
-        particles, weights = ensemble.particles, ensemble.weights
-        return stream_sum(self.feature_sum, particles, weights, chunk, ensemble.mesh)
-
-    @compiled_precisely
-    def value(
+    def value_and_moments(
         self, ensemble: Ensemble, fast: PyTree | None = None, *, chunk: int | None = None
-    ) -> Float[Array, ""]:
-        """L(μ)."""
-        return self.energy(self.moments(ensemble, chunk=chunk), fast)
+    ) -> tuple[Float[Array, ""], PyTree]:
+        """L(μ) and the moments: the first streaming pass."""
+        moments = self.moments(ensemble, chunk=chunk)
+        return self.energy(moments, fast), moments
 
     @compiled_precisely
     def gradient_field(
@@ -303,23 +140,22 @@ class Landscape(eqx.Module):
         return stream_map(pull, ensemble.particles, self.chunk(ensemble, chunk), ensemble.mesh)
 
     @compiled_precisely
-    def value_and_velocity(
-        self, ensemble: Ensemble, fast: PyTree | None = None, *, chunk: int | None = None
-    ) -> tuple[Float[Array, ""], PyTree]:
-        """L(μ) and the velocity −∇_θ δL/δμ[μ](θ_i) of every particle, in two passes.
-
-        For N equal-weight particles the velocity is −N times the Euclidean gradient of L.
-        """
+    def first_order(
+        self,
+        ensemble: Ensemble,
+        fast: PyTree | None = None,
+        *,
+        potential: bool = False,
+        chunk: int | None = None,
+    ) -> FirstOrder:
+        """L(μ), its slopes, and with `potential` the first variation: both streaming passes."""
         moments = self.moments(ensemble, chunk=chunk)
-        value, dual, _ = self.value_and_slopes(moments, fast)
-        gradient = self.gradient_field(ensemble, dual, chunk=chunk)
-        return value, jax.tree.map(jnp.negative, gradient)
-
-    def velocity(
-        self, ensemble: Ensemble, fast: PyTree | None = None, *, chunk: int | None = None
-    ) -> PyTree:
-        """The velocity −∇_θ δL/δμ[μ](θ_i) of every particle."""
-        return self.value_and_velocity(ensemble, fast, chunk=chunk)[1]
+        value, dual, slope = self.value_and_slopes(moments, fast)
+        if potential:
+            seen, gradient = self.potential_and_gradient(ensemble, dual, chunk=chunk)
+        else:
+            seen, gradient = None, self.gradient_field(ensemble, dual, chunk=chunk)
+        return FirstOrder(value, moments, gradient, slope, seen)
 
     @compiled_precisely
     def value_and_slopes(
@@ -340,35 +176,79 @@ class Landscape(eqx.Module):
     def first_variation(
         self, ensemble: Ensemble, fast: PyTree | None = None, *, chunk: int | None = None
     ) -> FirstVariation:
-        """δL/δμ[μ] as a function on the parameter space, centred to zero μ-mean."""
+        """δL/δμ[μ](θ) = ⟨∇R(m), Φ(θ)⟩, centred to zero μ-mean."""
         moments = self.moments(ensemble, chunk=chunk)
         dual = jax.grad(self.energy)(moments, fast)
         # Φ enters linearly, so the μ-mean of ⟨∇R, Φ⟩ is ⟨∇R, m⟩: no further pass.
-        return FirstVariation(self, dual, _dot(dual, moments))
+        return FeatureFirstVariation(landscape=self, dual=dual, mean=_dot(dual, moments))
 
     @compiled_precisely
     def second_variation(
         self, ensemble: Ensemble, fast: PyTree | None = None, *, chunk: int | None = None
     ) -> SecondVariation:
-        """δ²L/δμ²[μ] as a function of two particles."""
-        return SecondVariation(self, self.moments(ensemble, chunk=chunk), fast)
+        """δ²L/δμ²[μ](θ, θ') = D²R(m)[Φ(θ), Φ(θ')]."""
+        return FeatureSecondVariation(self, self.moments(ensemble, chunk=chunk), fast)
+
+    @compiled_precisely
+    def curvature(
+        self, ensemble: Ensemble, fast: PyTree | None = None, *, chunk: int | None = None
+    ) -> FeatureCurvature:
+        """The Wasserstein Hessian: moments and dual are computed once for all products."""
+        chunk = self.chunk(ensemble, chunk)
+        moments = self.moments(ensemble, chunk=chunk)
+        return FeatureCurvature(
+            self, ensemble, fast, moments, jax.grad(self.energy)(moments, fast), chunk
+        )
+
+    def minibatch(self, key: Key[Array, ""], size: int) -> Landscape:
+        """The landscape as `size` freshly drawn prompts (or samples) show it.
+
+        Its particles are the same, and the gradient in the particles is an unbiased estimate of
+        this landscape's. Stochastic gradient descent draws a new one every step.
+
+        Args:
+            key: random key.
+            size: prompts or samples in the batch.
+
+        Raises:
+            InvalidInput: this landscape has no data to draw from.
+        """
+        raise InvalidInput(no_batches(self, size))
+
+    @property
+    def unwrapped(self) -> Landscape:
+        """The innermost landscape of a `LandscapeWrapper`; any other landscape is its own."""
+        return self
+
+    def mixture(
+        self, ensemble: Ensemble, others: tuple[Ensemble, ...], *, chunk: int | None = None
+    ) -> Mixture:
+        """Moments are linear in the measure: after one pass over each, none is left."""
+        first, *rest = (self.moments(one, chunk=chunk) for one in (ensemble, *others))
+        return FeatureMixture(self, first, tuple(rest))
 
 
-class FirstVariation(eqx.Module):
-    """δL/δμ[μ](θ) = ⟨∇R(m), Φ(θ)⟩ − its μ-mean. Call it with one particle; `vmap` for many."""
+class FeatureFirstVariation(FirstVariation):
+    """δL/δμ[μ](θ) = ⟨∇R(m), Φ(θ)⟩ − its μ-mean."""
 
     landscape: Landscape
     dual: PyTree
     mean: Float[Array, ""]
 
     @compiled_precisely
-    def __call__(self, particle: PyTree) -> Float[Array, ""]:
-        """δL/δμ at one particle."""
-        return _dot(self.dual, self.landscape.features(particle)) - self.mean
+    def potential(self, particle: PyTree) -> Float[Array, ""]:
+        """⟨∇R(m), Φ(θ)⟩."""
+        return _dot(self.dual, self.landscape.features(particle))
+
+    def potential_and_gradient(
+        self, points: Ensemble, *, chunk: int | None = None
+    ) -> tuple[Float[Array, " particles"], PyTree]:
+        """⟨∇R(m), Φ⟩ and its gradient, in one streaming pass."""
+        return self.landscape.potential_and_gradient(points, self.dual, chunk=chunk)
 
 
-class SecondVariation(eqx.Module):
-    """δ²L/δμ²[μ](θ, θ') = D²R(m)[Φ(θ), Φ(θ')]. Call it with two particles."""
+class FeatureSecondVariation(SecondVariation):
+    """δ²L/δμ²[μ](θ, θ') = D²R(m)[Φ(θ), Φ(θ')]."""
 
     landscape: Landscape
     moments: PyTree
@@ -383,13 +263,65 @@ class SecondVariation(eqx.Module):
         return _dot(curved, self.landscape.features(other))
 
 
-def _described(value: Any) -> str:
-    """What came in place of what was wanted: shapes and types, no numbers."""
-    if value is None or isinstance(value, str | int | float):
-        return repr(value)
-    if hasattr(value, "dtype"):
-        return f"an array of shape {value.shape} and dtype {value.dtype}"
-    return f"a {type(value).__name__} of {len(jax.tree.leaves(value))} arrays"
+class FeatureCurvature(Curvature):
+    """The Wasserstein Hessian through the moments: their response, then its pull-back.
+
+    Args:
+        landscape: of features and risk.
+        ensemble: where.
+        fast: frozen fast variables, or `None`.
+        moments: at the ensemble.
+        dual: dL/dm there.
+        chunk: particles held at once.
+    """
+
+    landscape: Landscape
+    ensemble: Ensemble
+    fast: PyTree | None
+    moments: PyTree
+    dual: PyTree
+    chunk: int = eqx.field(static=True)
+
+    @compiled_precisely
+    def __call__(self, field: PyTree, part: Part = "full") -> PyTree:
+        """Hu, in two streaming passes."""
+        landscape, ensemble = self.landscape, self.ensemble
+        particles, mesh = ensemble.particles, ensemble.mesh
+
+        def response(chunk: tuple[PyTree, PyTree], weights: Array) -> PyTree:
+            total = lambda p: landscape.feature_sum(p, weights)  # noqa: E731
+            return jax.jvp(total, (chunk[0],), (chunk[1],))[1]
+
+        moving = stream_sum(response, (particles, field), ensemble.weights, self.chunk, mesh)
+        gradient = jax.grad(lambda m: landscape.energy(m, self.fast))
+        _, bent = jax.jvp(gradient, (self.moments,), (moving,))
+        if part == "interaction":
+            return landscape.gradient_field(ensemble, bent, chunk=self.chunk)
+
+        def pull(chunk: tuple[PyTree, PyTree]) -> PyTree:
+            size = jax.tree.leaves(chunk)[0].shape[0]
+            force = lambda p, dual: landscape.gradient_field(Ensemble(p), dual, chunk=size)  # noqa: E731
+            return jax.jvp(force, (chunk[0], self.dual), (chunk[1], bent))[1]
+
+        return stream_map(pull, (particles, field), self.chunk, mesh)
+
+
+class FeatureMixture(Mixture):
+    """L of the mixture of moments: no pass over particles is left."""
+
+    landscape: Landscape
+    origin: PyTree
+    others: tuple[PyTree, ...]
+
+    def __call__(self, c: Float[Array, " axes"], fast: PyTree | None = None) -> Float[Array, ""]:
+        """The energy of the mixed moments."""
+
+        def mixed(first: Array, *rest: Array) -> Array:
+            return sum(
+                (share * (other - first) for share, other in zip(c, rest, strict=True)), start=first
+            )
+
+        return self.landscape.energy(jax.tree.map(mixed, self.origin, *self.others), fast)
 
 
 def _dot(x: PyTree, y: PyTree) -> Float[Array, ""]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -62,9 +62,7 @@ class Confined(LandscapeWrapper):
     def require_valid(self) -> None:
         """Refuse a negative strength, and what the inner landscape refuses."""
         super().require_valid()
-        strength = self.strength
-        if not (isinstance(strength, Tracer) or 0 <= float(strength) < float("inf")):
-            raise InvalidInput(f"strength is {strength}; it must be finite and not negative.")
+        _require_strength(self.strength)
 
     def features(self, particle: PyTree) -> ConfinedMoments:
         """Φ(θ) and ½‖θ‖²."""
@@ -94,6 +92,46 @@ class Confined(LandscapeWrapper):
     def observables(self, moments: ConfinedMoments) -> dict[str, Observable]:
         """Those of the inner landscape."""
         return self.inner.observables(moments.inner)
+
+
+class Confinement(Landscape):
+    """(λ/2) ∫ ‖θ‖² dμ alone: a term of a `Sum`.
+
+    Args:
+        strength: λ ≥ 0.
+
+    Raises:
+        InvalidInput: negative strength.
+
+    Example:
+        >>> from particles import Ensemble
+        >>> float(Confinement(0.5).value(Ensemble(jnp.array([[2.0]]))))
+        1.0
+    """
+
+    strength: Float[Array, ""]
+    convex: ClassVar[bool] = True
+
+    def __init__(self, strength: float):
+        self.strength = jnp.asarray(strength, float)
+        self.require_valid()
+
+    def require_valid(self) -> None:
+        """Refuse a negative strength."""
+        _require_strength(self.strength)
+
+    def features(self, particle: PyTree) -> Float[Array, ""]:
+        """½‖θ‖²."""
+        return 0.5 * _square(particle)
+
+    def risk(self, moments: Float[Array, ""], fast: PyTree | None = None) -> Float[Array, ""]:
+        """λ q."""
+        return self.strength.astype(moments.dtype) * moments
+
+
+def _require_strength(strength: Array) -> None:
+    if not (isinstance(strength, Tracer) or 0 <= float(strength) < float("inf")):
+        raise InvalidInput(f"strength is {strength}; it must be finite and not negative.")
 
 
 def _square(particle: PyTree) -> Float[Array, ""]:

@@ -78,21 +78,22 @@ def stream_sum(
     """
     equal = equal_weights(particles)[0]
     if mesh is None:
-        return _stream_sum(fn, particles, weights, equal, chunk)
+        return sum_chunks(fn, particles, weights, equal, chunk)
 
     def local(particles: PyTree, weights: Array | None) -> PyTree:
-        return lax.psum(_stream_sum(fn, particles, weights, equal, chunk), AXIS)
+        return lax.psum(sum_chunks(fn, particles, weights, equal, chunk), AXIS)
 
     return _on(mesh, local, PartitionSpec())(particles, weights)
 
 
-def _stream_sum(
+def sum_chunks(
     fn: Callable[[PyTree, Array], PyTree],
     particles: PyTree,
     weights: Array | None,
     equal: Array,
     chunk: int | None,
 ) -> PyTree:
+    """`stream_sum` on one device; `equal` is the weight of every particle where there are none."""
     size, chunk, count = _plan(particles, chunk)
     share = jnp.full(chunk, equal)
     if count == 1:
@@ -135,11 +136,12 @@ def stream_map(
         [0.0, 2.0, 4.0, 6.0, 8.0]
     """
     if mesh is None:
-        return _stream_map(fn, particles, chunk)
-    return _on(mesh, lambda own: _stream_map(fn, own, chunk), PartitionSpec(AXIS))(particles)
+        return map_chunks(fn, particles, chunk)
+    return _on(mesh, lambda own: map_chunks(fn, own, chunk), PartitionSpec(AXIS))(particles)
 
 
-def _stream_map(fn: Callable[[PyTree], PyTree], particles: PyTree, chunk: int | None) -> PyTree:
+def map_chunks(fn: Callable[[PyTree], PyTree], particles: PyTree, chunk: int | None) -> PyTree:
+    """`stream_map` on one device."""
     size, chunk, count = _plan(particles, chunk)
     if count == 1:
         return fn(particles)

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Key, PyTree
 
-from landscapes import Landscape
+from landscapes import AbstractLandscape
 from particles import Ensemble, InvalidInput
 
 from .spectra import (
@@ -122,7 +122,7 @@ class CriticalityReport:
 
 
 def criticality_report(
-    landscape: Landscape,
+    landscape: AbstractLandscape,
     ensemble: Ensemble,
     fast: PyTree | None = None,
     *,

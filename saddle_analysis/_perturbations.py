@@ -10,7 +10,7 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Float, Key, PyTree
 
-from landscapes import Landscape
+from landscapes import AbstractLandscape
 from particles import Ensemble, InvalidInput
 
 from .spectra import HessianOperator, smallest_eigenpair
@@ -74,7 +74,7 @@ def along(ensemble: Ensemble, field: PyTree, norm: Norm) -> PyTree:
 
 def unperturbed(
     key: Key[Array, ""],
-    landscape: Landscape,
+    landscape: AbstractLandscape,
     ensemble: Ensemble,
     norm: Norm,
     *,
@@ -102,7 +102,7 @@ def unperturbed(
 
 def isotropic(
     key: Key[Array, ""],
-    landscape: Landscape,
+    landscape: AbstractLandscape,
     ensemble: Ensemble,
     norm: Norm,
     *,
@@ -133,7 +133,7 @@ def isotropic(
 
 def hessian_guided(
     key: Key[Array, ""],
-    landscape: Landscape,
+    landscape: AbstractLandscape,
     ensemble: Ensemble,
     norm: Norm,
     *,
@@ -176,7 +176,7 @@ def hessian_guided(
 
 def eigenvector(
     key: Key[Array, ""],
-    landscape: Landscape,
+    landscape: AbstractLandscape,
     ensemble: Ensemble,
     norm: Norm,
     *,

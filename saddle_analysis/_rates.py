@@ -9,7 +9,7 @@ import numpy as np
 import scipy.optimize
 from jaxtyping import Float, PyTree
 
-from landscapes import Landscape
+from landscapes import AbstractLandscape
 from particles import Ensemble, InvalidInput
 
 from .spectra import Eigenpairs
@@ -60,7 +60,7 @@ class SecondOrderPrediction:
 
 
 def dissipation(
-    landscape: Landscape,
+    landscape: AbstractLandscape,
     ensemble: Ensemble,
     fast: PyTree | None = None,
     *,

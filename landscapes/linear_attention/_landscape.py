@@ -14,8 +14,9 @@ from jaxtyping import Array, Float, Key
 
 from particles import Ensemble, InvalidInput, Points, gaussian
 
-from .._base import Landscape, compiled_precisely
+from .._base import Landscape
 from .._observables import Observable
+from .._precisely import compiled_precisely
 from ._directions import eigen_directions
 from ._moments import PromptMoments, design
 from ._theory import in_context_optimum

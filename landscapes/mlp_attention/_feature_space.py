@@ -12,8 +12,9 @@ from jaxtyping import Array, Float
 
 from particles import Ensemble, InvalidInput
 
-from .._base import Landscape, compiled_precisely
+from .._base import Landscape
 from .._matrix_measures import principal_angles, rank_measures
+from .._precisely import compiled_precisely
 from .._spans import fractions_inside, orthonormal_features, span_correlations
 from ..networks import NeuronLandscape
 from ._landscape import MLPAttentionLandscape

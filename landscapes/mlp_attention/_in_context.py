@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, Key
 
 from particles import Ensemble, InvalidInput
 
-from .._base import compiled_precisely
+from .._precisely import compiled_precisely
 from ._landscape import MLPAttentionLandscape
 
 

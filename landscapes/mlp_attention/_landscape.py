@@ -15,8 +15,8 @@ from jaxtyping import Array, ArrayLike, Float, Key
 
 from particles import Ensemble, InvalidInput
 
-from .._base import compiled_precisely
 from .._observables import Observable
+from .._precisely import compiled_precisely
 from .._spans import fractions_inside, orthonormal_features
 from .._warnings import DependentFeaturesWarning, NoLimitWarning, SingularWarning, StartWarning
 from ..networks import (

@@ -11,7 +11,7 @@ from jaxtyping import Array, Float
 
 from particles import Ensemble, InvalidInput
 
-from .._base import compiled_precisely
+from .._precisely import compiled_precisely
 from .._spans import fractions_inside, orthonormal_features, span_correlations
 from ._landscape import MLPAttentionLandscape
 

@@ -13,7 +13,8 @@ from jaxtyping import Array, Float
 from particles import Ensemble, InvalidInput
 from particles.internal import chunk_for, stream_sum
 
-from .._base import Landscape, compiled_precisely
+from .._base import Landscape
+from .._precisely import compiled_precisely
 from ._activations import Activation
 
 

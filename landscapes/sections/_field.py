@@ -12,7 +12,8 @@ from jaxtyping import PyTree
 from particles import Ensemble, InvalidInput
 from particles.internal import coordinates
 
-from .._base import Landscape
+from .._abstract import AbstractLandscape
+from .._variations import FirstVariation
 from ._directions import orthonormal_columns, particles_from
 from ._sections import line_grid
 
@@ -24,7 +25,7 @@ AXES = ("first", "second")
 
 
 def first_variation_field(
-    landscape: Landscape,
+    landscape: AbstractLandscape,
     ensemble: Ensemble,
     directions: Mapping[str, PyTree],
     fast: PyTree | None = None,
@@ -85,10 +86,9 @@ def first_variation_field(
     ]
     mesh = np.stack(np.meshgrid(*grids, indexing="ij"), axis=-1)
     spots = Ensemble(particles_from(ensemble, origin + mesh.reshape(-1, len(basis)) @ basis))
-    moments = landscape.moments(ensemble, chunk=chunk)
-    _, dual, _ = landscape.value_and_slopes(moments, fast)
-    on_grid = _seen(landscape, spots, dual, chunk)
-    at_particles = _seen(landscape, ensemble, dual, chunk)
+    variation = landscape.first_variation(ensemble, fast, chunk=chunk)
+    on_grid = _seen(variation, spots, chunk)
+    at_particles = _seen(variation, ensemble, chunk)
     mean = weights @ at_particles[0]
     names, axes = list(directions), AXES[: len(basis)]
     shape = mesh.shape[:-1]
@@ -113,10 +113,10 @@ def first_variation_field(
 
 
 def _seen(
-    landscape: Landscape, ensemble: Ensemble, dual: PyTree, chunk: int | None
+    variation: FirstVariation, ensemble: Ensemble, chunk: int | None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """⟨dual, Φ⟩ at particles, and its gradient as rows of numbers."""
-    values, gradient = landscape.potential_and_gradient(ensemble, dual, chunk=chunk)
+    """The first variation at particles, and its gradient as rows of numbers."""
+    values, gradient = variation.potential_and_gradient(ensemble, chunk=chunk)
     rows = coordinates(ensemble.with_particles(gradient))
     return np.asarray(values, float), np.asarray(rows, float)
 

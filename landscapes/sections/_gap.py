@@ -13,7 +13,9 @@ from jaxtyping import Array, Float, Key, PyTree
 from particles import Ensemble, InvalidInput
 from particles.internal import coordinates
 
-from .._base import Landscape, compiled_precisely
+from .._abstract import AbstractLandscape
+from .._precisely import compiled_precisely
+from .._variations import FirstVariation
 from ._directions import particle_from, particles_from
 from ._sections import MixtureSection, section_values
 
@@ -72,7 +74,7 @@ class OptimalityGap(NamedTuple):
 
 def optimality_gap(
     key: Key[Array, ""],
-    landscape: Landscape,
+    landscape: AbstractLandscape,
     ensemble: Ensemble,
     fast: PyTree | None = None,
     *,
@@ -122,12 +124,12 @@ def optimality_gap(
         )
     rows = np.asarray(coordinates(ensemble), float)
     low, high = _checked_box(box, ensemble, rows)
-    moments = landscape.moments(ensemble, chunk=chunk)
-    value, dual, _ = landscape.value_and_slopes(moments, fast)
+    value = landscape.value(ensemble, fast, chunk=chunk)
+    variation = landscape.first_variation(ensemble, fast, chunk=chunk)
     drawn = low + (high - low) * np.asarray(jax.random.uniform(key, (candidates, low.size)), float)
     spots = Ensemble(particles_from(ensemble, drawn))
     at_particles, at_spots = (
-        np.asarray(landscape.potential_and_gradient(cloud, dual, chunk=chunk)[0], float)
+        np.asarray(variation.potential_and_gradient(cloud, chunk=chunk)[0], float)
         for cloud in (ensemble, spots)
     )
     mean = float(np.asarray(ensemble.probabilities, float) @ at_particles)
@@ -151,7 +153,7 @@ def optimality_gap(
         one = particle_from(ensemble, rows[0])
 
         def lowered(row: np.ndarray) -> tuple[float, np.ndarray]:
-            height, slope = _potential(landscape, one, jnp.asarray(row), dual)
+            height, slope = _potential(variation, one, jnp.asarray(row))
             return (float(height) - mean) / scale, np.asarray(slope, float) / scale
 
         bounds = list(zip(low, high, strict=True))
@@ -164,7 +166,7 @@ def optimality_gap(
             place, lowest = found[int(np.argmin(ends))].x, ends.min()
     gap = max(0.0, -float(lowest))
     particle = particle_from(ensemble, place)
-    share, after = _best_share(landscape, moments, particle, fast)
+    share, after = _best_share(landscape, ensemble, particle, fast, chunk)
     return OptimalityGap(
         gap=gap,
         particle=particle,
@@ -180,25 +182,29 @@ def optimality_gap(
 
 @compiled_precisely
 def _potential(
-    landscape: Landscape, like: PyTree, row: Float[Array, " parameters"], dual: PyTree
+    variation: FirstVariation, like: PyTree, row: Float[Array, " parameters"]
 ) -> tuple[Float[Array, ""], Float[Array, " parameters"]]:
-    """⟨dual, Φ(θ)⟩ and its gradient at one particle given as numbers."""
+    """The first variation, up to a constant, and its gradient at one particle as numbers."""
     flat, unravel = ravel_pytree(like)
 
     def height(row: Array) -> Array:
-        one = jax.tree.map(lambda leaf: leaf[None], unravel(row))
-        return landscape.pairing(one, dual)[0]
+        return variation.potential(unravel(row))
 
     return jax.value_and_grad(height)(row.astype(flat.dtype))
 
 
 def _best_share(
-    landscape: Landscape, moments: PyTree, particle: PyTree, fast: PyTree | None
+    landscape: AbstractLandscape,
+    ensemble: Ensemble,
+    particle: PyTree,
+    fast: PyTree | None,
+    chunk: int | None,
 ) -> tuple[float, float]:
     """The t in [0, 1] that makes L((1 − t) μ + t δ_θ) smallest, of a fine logarithmic grid."""
     shares = np.concatenate([[0.0], np.geomspace(1e-4, 1.0, 60)])
-    section = MixtureSection(moments, (landscape.features(particle),))
-    dtype = jax.tree.leaves(moments)[0].dtype
+    alone = Ensemble(jax.tree.map(lambda leaf: leaf[None], particle))
+    section = MixtureSection(landscape.mixture(ensemble, (alone,), chunk=chunk))
+    dtype = jax.tree.leaves(ensemble.particles)[0].dtype
     losses = np.asarray(
         section_values(landscape, section, jnp.asarray(shares[:, None], dtype), fast), float
     )

@@ -12,7 +12,7 @@ from jaxtyping import Float, PyTree
 
 from particles import Coupling, Ensemble, InvalidInput, optimal_coupling
 
-from .._base import Landscape
+from .._abstract import AbstractLandscape
 from ._directions import require_like
 from ._sections import DisplacementSection, MixtureSection, Section, line_grid, section_expansions
 
@@ -62,7 +62,7 @@ def displacement_path(mu: Ensemble, nu: Ensemble, plan: Coupling) -> Displacemen
 
 
 def interpolate(
-    landscape: Landscape,
+    landscape: AbstractLandscape,
     mu: Ensemble,
     nu: Ensemble,
     fast: PyTree | None = None,
@@ -167,7 +167,7 @@ def barrier(fraction: Float[np.ndarray, " points"], loss: Float[np.ndarray, " po
 
 
 def _path(
-    landscape: Landscape,
+    landscape: AbstractLandscape,
     mu: Ensemble,
     nu: Ensemble,
     kind: Kind,
@@ -175,8 +175,7 @@ def _path(
     chunk: int | None,
 ) -> Section:
     if kind == "mixture":
-        first, second = (landscape.moments(ensemble, chunk=chunk) for ensemble in (mu, nu))
-        return MixtureSection(first, (second,))
+        return MixtureSection(landscape.mixture(mu, (nu,), chunk=chunk))
     if kind == "displacement" and plan is not None:
         return displacement_path(mu, nu, plan)
     if not _same_weights(mu, nu):

@@ -12,15 +12,23 @@ from jaxtyping import Array, Float, PyTree
 
 from particles import Ensemble, InvalidInput
 
-from .._base import Landscape, compiled_precisely
+from .._abstract import AbstractLandscape
+from .._precisely import compiled_precisely
+from .._variations import Mixture
 
 
 @runtime_checkable
 class Section(Protocol):
-    """A family of measures with coordinates c; all that is asked of it are its moments."""
+    """A family of measures with coordinates c; all that is asked of it is L there."""
 
-    def moments(self, landscape: Landscape, c: Float[Array, " axes"], chunk: int | None) -> PyTree:
-        """∫ Φ dμ_c."""
+    def value(
+        self,
+        landscape: AbstractLandscape,
+        c: Float[Array, " axes"],
+        fast: PyTree | None,
+        chunk: int | None,
+    ) -> Float[Array, ""]:
+        """L(μ_c)."""
         ...
 
 
@@ -35,9 +43,15 @@ class DisplacementSection(eqx.Module):
     ensemble: Ensemble
     fields: tuple[PyTree, ...]
 
-    def moments(self, landscape: Landscape, c: Float[Array, " axes"], chunk: int | None) -> PyTree:
-        """One streaming pass over the moved particles."""
-        return landscape.moments(self.at(c), chunk=chunk)
+    def value(
+        self,
+        landscape: AbstractLandscape,
+        c: Float[Array, " axes"],
+        fast: PyTree | None,
+        chunk: int | None,
+    ) -> Float[Array, ""]:
+        """L of the moved particles."""
+        return landscape.value(self.at(c), fast, chunk=chunk)
 
     def at(self, c: Float[Array, " axes"]) -> Ensemble:
         """The ensemble μ_c."""
@@ -51,25 +65,23 @@ class DisplacementSection(eqx.Module):
 
 
 class MixtureSection(eqx.Module):
-    """μ_c = (1 − Σ_j c_j) μ + Σ_j c_j ν_j: moments are linear, so no pass over particles is left.
+    """μ_c = (1 − Σ_j c_j) μ + Σ_j c_j ν_j.
 
     Args:
-        origin: moments of μ.
-        others: moments of the ν_j.
+        mixture: `landscape.mixture(μ, (ν_1, …))`, which looks at the particles once.
     """
 
-    origin: PyTree
-    others: tuple[PyTree, ...]
+    mixture: Mixture
 
-    def moments(self, landscape: Landscape, c: Float[Array, " axes"], chunk: int | None) -> PyTree:
-        """The mixture of the moments."""
-
-        def mixed(first: Array, *rest: Array) -> Array:
-            return sum(
-                (share * (other - first) for share, other in zip(c, rest, strict=True)), start=first
-            )
-
-        return jax.tree.map(mixed, self.origin, *self.others)
+    def value(
+        self,
+        landscape: AbstractLandscape,
+        c: Float[Array, " axes"],
+        fast: PyTree | None,
+        chunk: int | None,
+    ) -> Float[Array, ""]:
+        """L of the mixture."""
+        return self.mixture(c, fast)
 
 
 class Expansion(NamedTuple):
@@ -87,7 +99,7 @@ class Expansion(NamedTuple):
 
 @compiled_precisely
 def section_values(
-    landscape: Landscape,
+    landscape: AbstractLandscape,
     section: Section,
     points: Float[Array, "points axes"],
     fast: PyTree | None = None,
@@ -117,7 +129,7 @@ def section_values(
 
 @compiled_precisely
 def section_expansions(
-    landscape: Landscape,
+    landscape: AbstractLandscape,
     section: Section,
     points: Float[Array, "points axes"],
     fast: PyTree | None = None,
@@ -178,6 +190,6 @@ def line_grid(extent: float | tuple[float, float], points: int) -> Float[np.ndar
 
 
 def _value(
-    landscape: Landscape, section: Section, fast: PyTree | None, chunk: int | None
+    landscape: AbstractLandscape, section: Section, fast: PyTree | None, chunk: int | None
 ) -> Callable[[Array], Array]:
-    return lambda c: landscape.energy(section.moments(landscape, c, chunk), fast)
+    return lambda c: section.value(landscape, c, fast, chunk)

@@ -12,7 +12,7 @@ from jaxtyping import PyTree
 
 from particles import Ensemble, InvalidInput
 
-from .._base import Landscape
+from .._abstract import AbstractLandscape
 from ._directions import orthonormal_fields, unit_field
 from ._sections import DisplacementSection, line_grid, section_expansions, section_values
 
@@ -23,7 +23,7 @@ Extent = float | tuple[float, float]
 
 
 def loss_lines(
-    landscape: Landscape,
+    landscape: AbstractLandscape,
     ensemble: Ensemble,
     fields: Mapping[str, PyTree],
     fast: PyTree | None = None,
@@ -99,7 +99,7 @@ def loss_lines(
 
 
 def loss_plane(
-    landscape: Landscape,
+    landscape: AbstractLandscape,
     ensemble: Ensemble,
     fields: Mapping[str, PyTree],
     fast: PyTree | None = None,

@@ -8,7 +8,7 @@ from jaxtyping import Array, Float, Key
 
 from particles import InvalidInput
 
-from .._base import compiled_precisely
+from .._precisely import compiled_precisely
 
 
 def feature_directions(

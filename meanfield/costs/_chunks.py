@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
 
-from landscapes import Landscape
+from landscapes import AbstractLandscape
 from particles import Ensemble
 
 from ..flows import AbstractFlow
@@ -76,7 +76,7 @@ def nominal_seconds(flow: AbstractFlow, ensemble: Ensemble, steps: float) -> flo
     return steps * evaluations_of(flow) * moved / rate
 
 
-def candidates(landscape: Landscape, ensemble: Ensemble) -> list[int]:
+def candidates(landscape: AbstractLandscape, ensemble: Ensemble) -> list[int]:
     """Sizes to try, the default first; none above the number of particles on a device."""
     mesh = ensemble.mesh
     share = ensemble.size if mesh is None else ensemble.size // mesh.size
@@ -121,12 +121,11 @@ def fastest(
     return best if times[best] < GAIN * times[sizes[0]] else sizes[0]
 
 
-def _passes(landscape: Landscape, ensemble: Ensemble) -> Callable[[int], Any]:
-    """Both passes over some particles; moments stand in for their dual."""
+def _passes(landscape: AbstractLandscape, ensemble: Ensemble) -> Callable[[int], Any]:
+    """What a step asks of some particles."""
 
     def run(size: int) -> Any:
-        moments = landscape.moments(ensemble, chunk=size)
-        return jax.block_until_ready(landscape.gradient_field(ensemble, moments, chunk=size))
+        return jax.block_until_ready(landscape.velocity(ensemble, chunk=size))
 
     return run
 
@@ -137,7 +136,7 @@ def _slice(ensemble: Ensemble, size: int) -> Ensemble:
     return Ensemble(own)
 
 
-def _key(landscape: Landscape, ensemble: Ensemble, largest: int) -> str:
+def _key(landscape: AbstractLandscape, ensemble: Ensemble, largest: int) -> str:
     """Machine, device, and all of the landscape and its particles that a program is made for."""
     device = jax.devices()[0].device_kind
     shapes = [f"{leaf.dtype}{list(leaf.shape[1:])}" for leaf in jax.tree.leaves(ensemble.particles)]

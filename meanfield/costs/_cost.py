@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import PyTree
 
-from landscapes import Landscape
+from landscapes import AbstractLandscape
 from particles import Ensemble
 
 from ..flows import AbstractFlow, AbstractSchemeFlow
@@ -75,7 +75,7 @@ def total_of(kernels: tuple[Kernel, ...]) -> Cost:
     )
 
 
-def evaluation(landscape: Landscape, ensemble: Ensemble, fast: PyTree | None = None) -> Any:
+def evaluation(landscape: AbstractLandscape, ensemble: Ensemble, fast: PyTree | None = None) -> Any:
     """What every stage of a scheme computes: the loss and the velocity, in one chunk."""
     return landscape.value_and_velocity(ensemble, fast, chunk=ensemble.size)
 
@@ -154,7 +154,7 @@ def evaluations_of(flow: AbstractFlow) -> int:
     return max(1, _stages(flow) - _reused(flow))
 
 
-def _seen(flow: AbstractFlow) -> Landscape:
+def _seen(flow: AbstractFlow) -> AbstractLandscape:
     """The landscape that a step sees: a batch of it where the flow draws one."""
     size = getattr(flow, "batch_size", None)
     if size is None:

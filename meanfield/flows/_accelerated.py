@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
-from landscapes import Landscape, Observable
+from landscapes import AbstractLandscape, Observable
 from particles import Ensemble, InvalidInput
 
 from ._base import Balance
@@ -49,7 +49,7 @@ class AcceleratedFlow(AbstractSchemeFlow):
         True
     """
 
-    landscape: Landscape
+    landscape: AbstractLandscape
     damping: AbstractDamping
     scheme: Scheme
     jumps: tuple[Jump, ...]
@@ -57,7 +57,7 @@ class AcceleratedFlow(AbstractSchemeFlow):
 
     def __init__(
         self,
-        landscape: Landscape,
+        landscape: AbstractLandscape,
         *,
         damping: float | str | AbstractDamping = "nesterov",
         scheme: str | Scheme = "bosh3",
@@ -103,7 +103,7 @@ class AcceleratedFlow(AbstractSchemeFlow):
         # Zeros made from the particles lie on the devices where these do.
         return ensemble, jax.tree.map(lambda leaf: 0 * leaf, ensemble.particles), None
 
-    def _seen(self, key: Array | None) -> Landscape:
+    def _seen(self, key: Array | None) -> AbstractLandscape:
         return self.landscape
 
     @property
@@ -114,12 +114,13 @@ class AcceleratedFlow(AbstractSchemeFlow):
         energy = 0.5 * state.ensemble.inner(state.momentum, state.momentum)
         return {"kinetic_energy": Observable(energy)}
 
-    def _rates(self, landscape: Landscape, time: Array, ensemble: Ensemble, y: Moving) -> Rates:
-        moments = landscape.moments(ensemble, chunk=self.chunk)
-        value, dual, _ = landscape.value_and_slopes(moments)
-        gradient = landscape.gradient_field(ensemble, dual, chunk=self.chunk)
-        force = jax.tree.map(jnp.negative, gradient)
+    def _rates(
+        self, landscape: AbstractLandscape, time: Array, ensemble: Ensemble, y: Moving
+    ) -> Rates:
+        found = landscape.first_order(ensemble, chunk=self.chunk)
+        force = jax.tree.map(jnp.negative, found.gradient)
         change = self.damping.acceleration(time, y.momentum, force)
         square = ensemble.inner(y.momentum, y.momentum)
         rate = self.damping.rate(time).astype(square.dtype) * square
-        return Rates(moments, value, gradient, Moving(y.momentum, change, None, None, rate))
+        velocity = Moving(y.momentum, change, None, None, rate)
+        return Rates(found.moments, found.value, found.gradient, velocity)

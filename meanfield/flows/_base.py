@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Key, PyTree
 
-from landscapes import Landscape, StartWarning
+from landscapes import AbstractLandscape, StartWarning
 from particles import Ensemble
 
 from ._state import FlowState, Observation
@@ -55,7 +55,7 @@ class AbstractFlow(eqx.Module):
         (True, False, Balance(share=0.1, rtol=0.0, since_start=False))
     """
 
-    landscape: eqx.AbstractVar[Landscape]
+    landscape: eqx.AbstractVar[AbstractLandscape]
     chunk: eqx.AbstractVar[int | None]
 
     @abc.abstractmethod

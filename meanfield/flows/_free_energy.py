@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from landscapes import Landscape
+from landscapes import AbstractLandscape
 from particles import Ensemble, entropy
 
 
 def free_energy(
-    landscape: Landscape, ensemble: Ensemble, temperature: float, *, neighbours: int = 4
+    landscape: AbstractLandscape, ensemble: Ensemble, temperature: float, *, neighbours: int = 4
 ) -> float:
     """L(μ) + τ ∫ log μ dμ, which Langevin dynamics at temperature τ descends (HRSS21).
 

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
-from landscapes import Landscape, Observable
+from landscapes import AbstractLandscape, Observable
 from particles import Ensemble, InvalidInput
 
 from ._base import Balance, scalar
@@ -68,7 +68,7 @@ class GradientFlow(AbstractSchemeFlow):
         0.0
     """
 
-    landscape: Landscape
+    landscape: AbstractLandscape
     scheme: Scheme
     inverse_ratio: Float[Array, ""] | None
     birth_death: Float[Array, ""] | None
@@ -78,7 +78,7 @@ class GradientFlow(AbstractSchemeFlow):
 
     def __init__(
         self,
-        landscape: Landscape,
+        landscape: AbstractLandscape,
         *,
         scheme: str | Scheme = "heun",
         ratio: float | None = None,
@@ -143,7 +143,7 @@ class GradientFlow(AbstractSchemeFlow):
                 "variables are always at equilibrium; give the flow a ratio."
             )
         if self.inverse_ratio is not None and fast is None:
-            fast = self.landscape.solve_fast(self.landscape.moments(ensemble, chunk=self.chunk))
+            fast = self.landscape.fast_equilibrium(ensemble, chunk=self.chunk)
             if fast is None:
                 raise InvalidInput(
                     "ratio is given, but the landscape has no fast variables (solve_fast returns "
@@ -153,7 +153,7 @@ class GradientFlow(AbstractSchemeFlow):
             ensemble = ensemble.with_weights(ensemble.probabilities)
         return ensemble, None, fast
 
-    def _seen(self, key: Array | None) -> Landscape:
+    def _seen(self, key: Array | None) -> AbstractLandscape:
         if self.batch_size is None or key is None:
             return self.landscape
         return self.landscape.minibatch(jax.random.fold_in(key, 0), self.batch_size)
@@ -167,21 +167,20 @@ class GradientFlow(AbstractSchemeFlow):
             return {}
         return {"effective_size": Observable(state.ensemble.effective_size, units="particle")}
 
-    def _rates(self, landscape: Landscape, time: Array, ensemble: Ensemble, y: Moving) -> Rates:
-        moments = landscape.moments(ensemble, chunk=self.chunk)
-        value, dual, slope = landscape.value_and_slopes(moments, y.fast)
-        if self.birth_death is None:
-            gradient = landscape.gradient_field(ensemble, dual, chunk=self.chunk)
-            growth, rate = None, ensemble.inner(gradient, gradient)
-        else:
-            potential, gradient = landscape.potential_and_gradient(ensemble, dual, chunk=self.chunk)
-            excess = potential - jnp.sum(ensemble.probabilities * potential)
+    def _rates(
+        self, landscape: AbstractLandscape, time: Array, ensemble: Ensemble, y: Moving
+    ) -> Rates:
+        moves = self._moves_weights
+        found = landscape.first_order(ensemble, y.fast, potential=moves, chunk=self.chunk)
+        value, gradient, slope = found.value, found.gradient, found.slope
+        growth, rate = None, ensemble.inner(gradient, gradient)
+        if found.potential is not None:
+            excess = found.potential - jnp.sum(ensemble.probabilities * found.potential)
             growth = -jnp.asarray(self.birth_death, value.dtype) * excess
-            rate = ensemble.inner(gradient, gradient)
             rate = rate - jnp.sum(ensemble.probabilities * growth * excess)
         if y.fast is not None:
             inverse = jnp.asarray(self.inverse_ratio, value.dtype)
             rate = rate + inverse * sum(jnp.sum(s**2) for s in jax.tree.leaves(slope))
             slope = jax.tree.map(lambda s: -inverse * s, slope)
         descent = jax.tree.map(jnp.negative, gradient)
-        return Rates(moments, value, gradient, Moving(descent, None, growth, slope, rate))
+        return Rates(found.moments, value, gradient, Moving(descent, None, growth, slope, rate))

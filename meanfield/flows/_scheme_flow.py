@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jax.core import Tracer
 from jaxtyping import Array, Float, Key, PyTree
 
-from landscapes import Landscape, Observable, StartWarning
+from landscapes import AbstractLandscape, Observable, StartWarning
 from particles import Ensemble, InvalidInput
 from particles.internal import leaf_names, require_finite
 
@@ -59,7 +59,9 @@ class AbstractSchemeFlow(AbstractFlow):
     jumps: eqx.AbstractVar[tuple[Jump, ...]]
 
     @abc.abstractmethod
-    def _rates(self, landscape: Landscape, time: Array, ensemble: Ensemble, y: Moving) -> Rates:
+    def _rates(
+        self, landscape: AbstractLandscape, time: Array, ensemble: Ensemble, y: Moving
+    ) -> Rates:
         """Loss and velocity on a landscape, which may be a batch's."""
 
     @abc.abstractmethod
@@ -69,7 +71,7 @@ class AbstractSchemeFlow(AbstractFlow):
         """Ensemble, momentum and fast variables at time zero."""
 
     @abc.abstractmethod
-    def _seen(self, key: Array | None) -> Landscape:
+    def _seen(self, key: Array | None) -> AbstractLandscape:
         """The landscape that one step sees: the whole one, or a fresh batch of it."""
 
     @property
@@ -207,7 +209,9 @@ class AbstractSchemeFlow(AbstractFlow):
             ensemble = jump(own, dt, ensemble)
         return ensemble
 
-    def _field(self, ensemble: Ensemble, landscape: Landscape, now: Array) -> diffrax.ODETerm:
+    def _field(
+        self, ensemble: Ensemble, landscape: AbstractLandscape, now: Array
+    ) -> diffrax.ODETerm:
         """The velocity on a landscape, as a function of the time since `now`."""
 
         def velocity(time: Any, y: Moving, args: None) -> Moving:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from landscapes import Confined, Landscape
+from landscapes import AbstractLandscape, Confined, Confinement, Landscape, Sum
 from particles import InvalidInput
 
 from ..flows import (
@@ -55,9 +55,13 @@ class SchemeOptions:
                 )
         return scheme_from(self.scheme)
 
-    def confined(self, landscape: Landscape) -> Landscape:
+    def confined(self, landscape: AbstractLandscape) -> AbstractLandscape:
         """The landscape with the weight decay, if there is any."""
-        return Confined(landscape, self.confinement) if self.confinement else landscape
+        if not self.confinement:
+            return landscape
+        if isinstance(landscape, Landscape):
+            return Confined(landscape, self.confinement)
+        return Sum(landscape, Confinement(self.confinement))
 
 
 @dataclass(frozen=True)
@@ -75,7 +79,7 @@ class Gradient(SchemeOptions):
     batch_size: Natural = 0
     """Fresh prompts per step (stochastic gradient descent); 0 for the full landscape."""
 
-    def build(self, landscape: Landscape) -> GradientFlow:
+    def build(self, landscape: AbstractLandscape) -> GradientFlow:
         """The flow.
 
         Raises:
@@ -103,7 +107,7 @@ class Accelerated(SchemeOptions):
     damping: Positive | Literal["nesterov"] = "nesterov"
     """Friction γ, per time; nesterov is 3/t."""
 
-    def build(self, landscape: Landscape) -> AcceleratedFlow:
+    def build(self, landscape: AbstractLandscape) -> AcceleratedFlow:
         """The flow.
 
         Raises:

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Key
 
-from landscapes import Landscape
+from landscapes import AbstractLandscape
 from particles import Ensemble, InvalidInput, gaussian, particle_mesh, placed
 
 from ..flows import AbstractFlow
@@ -71,7 +71,7 @@ def build_problem(options: Any, seed: int) -> Problem:
     require_ranges(options, "problem.")
     name = REGISTRIES["problem"].name_of(options)
     built = options.build(problem_key(seed))
-    if isinstance(built, Landscape):
+    if isinstance(built, AbstractLandscape):
         built = _plain_problem(built, name)
     if not isinstance(built, Problem):
         raise InvalidInput(
@@ -81,7 +81,7 @@ def build_problem(options: Any, seed: int) -> Problem:
     return dataclasses.replace(built, name=name)
 
 
-def _plain_problem(landscape: Landscape, name: str) -> Problem:
+def _plain_problem(landscape: AbstractLandscape, name: str) -> Problem:
     """A landscape alone: normal starts, where it knows the shape of a particle."""
     problem = Problem(landscape, lambda key, size: gaussian(key, size, like), name=name)
     like = particle_of(problem)

@@ -9,7 +9,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Array, Float, Key
 
-from landscapes import Landscape, Redraw
+from landscapes import AbstractLandscape, Redraw
 from particles import Ensemble, InvalidInput
 
 from ..results import Claim, CriticalPoint
@@ -74,7 +74,7 @@ class Problem:
         5
     """
 
-    landscape: Landscape
+    landscape: AbstractLandscape
     start: Draw
     saddle: Saddle | None = None
     missing: Sequence[int] = ()
@@ -83,7 +83,7 @@ class Problem:
     predicted: Callable[[Ensemble], CriticalPoint | None] | None = None
     features: Features | None = None
     claims: Callable[[Run], list[Claim]] | None = None
-    fresh: Callable[[], Landscape] | None = None
+    fresh: Callable[[], AbstractLandscape] | None = None
     name: str = "problem"
 
     def require(self, part: str, purpose: str) -> Any:

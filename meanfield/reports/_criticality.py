@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from jaxtyping import Array, Key
 
-from landscapes import Landscape, NeuronLandscape
+from landscapes import AbstractLandscape, NeuronLandscape
 from landscapes.mlp_attention import feature_space
 from particles import Ensemble
 from saddle_analysis import (
@@ -50,7 +50,7 @@ STEPS = 80  # of the spectral density: Lanczos steps from each probe
 
 
 def criticality_result(
-    landscape: Landscape,
+    landscape: AbstractLandscape,
     ensemble: Ensemble,
     options: CriticalityOptions | None = None,
     *,
@@ -158,7 +158,7 @@ def critical_point_claims(known: CriticalPoint, found: CriticalityReport) -> lis
 
 
 def density_result(
-    landscape: Landscape,
+    landscape: AbstractLandscape,
     ensemble: Ensemble,
     found: CriticalityReport,
     *,

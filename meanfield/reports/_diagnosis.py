@@ -9,7 +9,7 @@ import jax
 import numpy as np
 from jaxtyping import Array, Key
 
-from landscapes import Landscape, NeuronLandscape, Redraw, bootstrap
+from landscapes import AbstractLandscape, Landscape, NeuronLandscape, Redraw, bootstrap
 from particles import Ensemble
 from saddle_analysis import CriticalityReport
 
@@ -25,7 +25,7 @@ TITLE = "The landscape around an ensemble"
 
 
 def diagnose(
-    landscape: Landscape,
+    landscape: AbstractLandscape,
     ensemble: Ensemble,
     *,
     history: History | None = None,
@@ -77,7 +77,7 @@ def diagnose(
     if redraws is None:
         redraws = (
             {"bootstrap": bootstrap(landscape)}
-            if isinstance(landscape.unwrapped, NeuronLandscape)
+            if isinstance(landscape, Landscape) and isinstance(landscape.unwrapped, NeuronLandscape)
             else {}
         )
     key = jax.random.key(0) if key is None else key
@@ -97,7 +97,7 @@ def diagnose(
 
 
 def _parts(
-    landscape: Landscape,
+    landscape: AbstractLandscape,
     ensemble: Ensemble,
     options: DiagnosisOptions,
     key: Array,

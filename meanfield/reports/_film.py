@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Key
 
-from landscapes import Landscape
+from landscapes import AbstractLandscape
 from particles import Ensemble, InvalidInput
 from particles.internal import coordinates
 
@@ -115,12 +115,12 @@ def filmed(
     return ran, film
 
 
-def _rows(landscape: Landscape, ensemble: Ensemble) -> Array:
+def _rows(landscape: AbstractLandscape, ensemble: Ensemble) -> Array:
     return coordinates(ensemble)
 
 
 def _potential(
-    landscape: Landscape, start: Ensemble
+    landscape: AbstractLandscape, start: Ensemble
 ) -> Callable[[Ensemble, np.ndarray], np.ndarray] | None:
     """The first variation at positions of particles that lie on a line; else `None`."""
     leaves, structure = jax.tree.flatten(start.particles)

@@ -9,7 +9,13 @@ import jax
 import numpy as np
 from jaxtyping import Array, Key, PyTree
 
-from landscapes import Landscape, MLPAttentionLandscape, NeuronLandscape, Redraw
+from landscapes import (
+    AbstractLandscape,
+    Landscape,
+    MLPAttentionLandscape,
+    NeuronLandscape,
+    Redraw,
+)
 from particles import Ensemble
 from saddle_analysis import CriticalityReport
 from saddle_analysis.sensitivity import (
@@ -50,7 +56,7 @@ prompts are noisy.
 
 
 def sensitivity_result(
-    landscape: Landscape,
+    landscape: AbstractLandscape,
     ensemble: Ensemble,
     found: CriticalityReport,
     options: DiagnosisOptions | None = None,
@@ -132,7 +138,7 @@ def followed(found: CriticalityReport) -> list[PyTree]:
     return found.smallest.fields[: max(1, int(negative.sum()))]
 
 
-def sample_sizes(landscape: Landscape) -> list[int]:
+def sample_sizes(landscape: AbstractLandscape) -> list[int]:
     """Up to the landscape's own number of samples, in powers of two."""
     network, own, least = landscape.unwrapped, SAMPLES, 1
     if isinstance(network, NeuronLandscape):
@@ -178,7 +184,9 @@ def _held_out(result: Result, halves: HeldOut, found: CriticalityReport) -> None
         )
 
 
-def parameters_result(landscape: Landscape, ensemble: Ensemble, found: CriticalityReport) -> Result:
+def parameters_result(
+    landscape: AbstractLandscape, ensemble: Ensemble, found: CriticalityReport
+) -> Result:
     """The curvature found at an ensemble, at other ridges, prompt lengths and timescale ratios.
 
     Args:
@@ -189,7 +197,7 @@ def parameters_result(landscape: Landscape, ensemble: Ensemble, found: Criticali
     from .. import plots
 
     result = Result("Dependence on parameters")
-    if landscape.solve_fast(landscape.moments(ensemble)) is None:
+    if not isinstance(landscape, Landscape) or landscape.fast_equilibrium(ensemble) is None:
         return result
     fields, lowest = followed(found), float(found.smallest.values[0])
     threshold = found.curvature_tolerance

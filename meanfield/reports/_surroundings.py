@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Array, Key, PyTree
 
 from landscapes import (
-    Landscape,
+    AbstractLandscape,
     first_variation_field,
     interpolate,
     loss_lines,
@@ -49,7 +49,7 @@ transport, *straight* to the particle of the same number, *mixture* moves mass a
 class _Point:
     """An ensemble, what is known of it, and how closely to look."""
 
-    landscape: Landscape
+    landscape: AbstractLandscape
     ensemble: Ensemble
     found: CriticalityReport
     options: DiagnosisOptions
@@ -67,7 +67,7 @@ class _Point:
 
 
 def surroundings_result(
-    landscape: Landscape,
+    landscape: AbstractLandscape,
     ensemble: Ensemble,
     found: CriticalityReport,
     options: DiagnosisOptions | None = None,

@@ -8,13 +8,13 @@ from typing import Any
 import jax
 from jaxtyping import PyTree
 
-from landscapes import Landscape
+from landscapes import AbstractLandscape
 from particles import Ensemble
 from particles.internal import chunk_for
 
 
 def map_batch(
-    landscape: Landscape,
+    landscape: AbstractLandscape,
     fn: Callable[[Any], Any],
     batch: PyTree,
     ensemble: Callable[[Any], Ensemble] = lambda one: one,

@@ -15,7 +15,7 @@ import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Array, UInt32
 
-from landscapes import Landscape
+from landscapes import AbstractLandscape
 
 from ..flows import AbstractFlow, FlowState
 
@@ -45,7 +45,7 @@ def fingerprint(flow: AbstractFlow, first: FlowState) -> Fingerprint:
     return _described(parts)
 
 
-def landscape_fingerprint(landscape: Landscape) -> Fingerprint:
+def landscape_fingerprint(landscape: AbstractLandscape) -> Fingerprint:
     """The part of the landscape alone."""
     return _described({"landscape": landscape})
 

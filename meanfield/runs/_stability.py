@@ -33,8 +33,11 @@ def stable_step(flow: AbstractFlow, start: Ensemble | FlowState) -> float:
     stiff = 0.0
     if state.fast is not None:
         flat, unravel = jax.flatten_util.ravel_pytree(state.fast)
-        risk = lambda v: flow.landscape.risk(operator.moments, unravel(v))  # noqa: E731
-        stiff = float(jnp.linalg.eigvalsh(jax.hessian(risk)(flat))[-1])
+
+        def value(v: Array) -> Array:
+            return flow.landscape.value(state.ensemble, unravel(v), chunk=flow.chunk)
+
+        stiff = float(jnp.linalg.eigvalsh(jax.hessian(value)(flat))[-1])
     return flow.time_scale(curvature, stiff)
 
 
@@ -80,11 +83,11 @@ def explain_failure(
 @eqx.filter_jit
 def _looked(flow: AbstractFlow, state: FlowState) -> dict[str, PyTree]:
     """What may be no number, in one program."""
-    moments = flow.landscape.moments(state.ensemble, chunk=flow.chunk)
+    seen = flow.landscape.first_order(state.ensemble, state.fast, chunk=flow.chunk)
     return {
-        "moments": moments,
-        "loss": flow.landscape.energy(moments, state.fast),
-        "velocity": flow.landscape.velocity(state.ensemble, state.fast, chunk=flow.chunk),
+        "moments": seen.moments,
+        "loss": seen.value,
+        "velocity": jax.tree.map(jnp.negative, seen.gradient),
         "fast": state.fast,
     }
 

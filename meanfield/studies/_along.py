@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from landscapes import Landscape, principal_angles, rank_measures
+from landscapes import AbstractLandscape, principal_angles, rank_measures
 from particles import Ensemble, InvalidInput
 from saddle_analysis import HessianOperator, extreme_eigenpairs
 from saddle_analysis.curves import crossing
@@ -94,7 +94,7 @@ class RunMeasures:
 
 
 def measures_along(
-    landscape: Landscape,
+    landscape: AbstractLandscape,
     run: Run | xarray.Dataset | str | Path,
     matrices: Mapping[str, MatrixOf] | None = None,
     *,
@@ -239,7 +239,9 @@ def _of_matrix(name: str, matrices: list[Array], directions: int) -> xarray.Data
     )
 
 
-def _curvature(landscape: Landscape, ensembles: list[Ensemble], budget: Budget) -> xarray.Dataset:
+def _curvature(
+    landscape: AbstractLandscape, ensembles: list[Ensemble], budget: Budget
+) -> xarray.Dataset:
     import xarray
 
     fields, values, residuals, products = [], [], [], []

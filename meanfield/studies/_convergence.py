@@ -303,8 +303,7 @@ def _compared(flow: AbstractFlow, whole: Ensemble, blocks: Ensemble, kept: int) 
     seeds = jax.tree.leaves(whole)[0].shape[0]
 
     def summary(ensemble: Ensemble) -> _Summary:
-        moments = landscape.moments(ensemble, chunk=chunk)
-        return _Summary(landscape.energy(moments), moments)
+        return _Summary(*landscape.value_and_moments(ensemble, chunk=chunk))
 
     def one(seed: tuple[Ensemble, Ensemble]) -> dict[str, Any]:
         reference, own = seed

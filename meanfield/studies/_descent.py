@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key
 
-from landscapes import Landscape
+from landscapes import AbstractLandscape
 from particles import Ensemble, InvalidInput
 from saddle_analysis.curves import PowerLaw
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 def gradient_noise(
-    landscape: Landscape,
+    landscape: AbstractLandscape,
     ensemble: Ensemble,
     batch_size: int,
     *,
@@ -69,7 +69,11 @@ def gradient_noise(
 
 @eqx.filter_jit
 def _scatter(
-    keys: Array, landscape: Landscape, ensemble: Ensemble, batch_size: int, chunk: int | None
+    keys: Array,
+    landscape: AbstractLandscape,
+    ensemble: Ensemble,
+    batch_size: int,
+    chunk: int | None,
 ) -> Float[Array, " draws"]:
     exact = landscape.velocity(ensemble, chunk=chunk)
 
@@ -100,7 +104,7 @@ class Descent:
 
 
 def descent_study(
-    landscape: Landscape,
+    landscape: AbstractLandscape,
     start: Ensemble,
     *,
     key: Key[Array, ""],

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 from jaxtyping import Array, Key
 
-from landscapes import Landscape, NeuronLandscape
+from landscapes import AbstractLandscape, NeuronLandscape
 from particles import Ensemble, InvalidInput
 
 from ..spectra import HessianOperator, smallest_eigenpair
@@ -31,7 +31,7 @@ class HeldOut:
 
 def held_out_curvature(
     key: Key[Array, ""],
-    landscape: Landscape,
+    landscape: AbstractLandscape,
     ensemble: Ensemble,
     *,
     chunk: int | None = None,

@@ -12,7 +12,7 @@ import jax
 import numpy as np
 from jaxtyping import Array, Key, PyTree
 
-from landscapes import Landscape, Redraw
+from landscapes import AbstractLandscape, Redraw
 from particles import Ensemble, InvalidInput
 
 from ..spectra import HessianOperator, Progress, ProgressCallback, projected, ritz_values, stacked
@@ -39,7 +39,7 @@ class Measurement:
 
 
 def measure(
-    landscape: Landscape,
+    landscape: AbstractLandscape,
     ensemble: Ensemble,
     fields: Sequence[PyTree],
     *,
@@ -74,7 +74,7 @@ def measure(
 
 @eqx.filter_jit
 def _measured(
-    landscape: Landscape, ensemble: Ensemble, fields: PyTree, chunk: int | None
+    landscape: AbstractLandscape, ensemble: Ensemble, fields: PyTree, chunk: int | None
 ) -> tuple[Array, Array, Array]:
     """All of it in one compiled call: draws of equal size share the compilation."""
     value, velocity = landscape.value_and_velocity(ensemble, chunk=chunk)
@@ -150,7 +150,7 @@ def sample_sensitivity(
 def parameter_sensitivity(
     ensemble: Ensemble,
     fields: Sequence[PyTree],
-    landscapes: Mapping[float, Landscape],
+    landscapes: Mapping[float, AbstractLandscape],
     *,
     name: str = "parameter",
     threshold: float = 0.0,

@@ -113,7 +113,7 @@ def _fast_blocks(
     flat, unravel = ravel_pytree(fast)
 
     def slope(c: Array, fast: Array) -> Array:
-        moments = section.moments(landscape, c, chunk)
+        moments = landscape.moments(section.at(c), chunk=chunk)
         return jax.grad(lambda w: landscape.risk(moments, unravel(w)))(fast)
 
     with jax.default_matmul_precision("highest"):

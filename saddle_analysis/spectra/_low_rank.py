@@ -16,7 +16,7 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, PyTree
 
-from landscapes import Landscape
+from landscapes import FeatureCurvature, Landscape
 from particles import Ensemble, InvalidInput
 from particles.internal import stream_sum
 
@@ -45,11 +45,9 @@ class InteractionSpectrum:
 
     def field(self, index: int) -> PyTree:
         """The eigenfield of `values[index]`: one streaming pass."""
-        operator = self.operator
-        _, unravel = ravel_pytree(operator.moments)
-        return operator.landscape.gradient_field(
-            operator.ensemble, unravel(self.duals[index]), chunk=operator.chunk
-        )
+        at = _through_moments(self.operator)
+        _, unravel = ravel_pytree(at.moments)
+        return at.landscape.gradient_field(at.ensemble, unravel(self.duals[index]), chunk=at.chunk)
 
 
 def interaction_spectrum(
@@ -68,7 +66,8 @@ def interaction_spectrum(
         max_moments: more numbers than this in the moments are refused.
 
     Raises:
-        InvalidInput: the operator is the full Hessian, or there are too many moments.
+        InvalidInput: the operator is the full Hessian or of a landscape that is no function of
+            moments, or there are too many moments.
 
     Example:
         >>> import jax.numpy as jnp
@@ -81,7 +80,8 @@ def interaction_spectrum(
     """
     if operator.part != "interaction":
         raise InvalidInput("operator has part 'full'; take HessianOperator(part='interaction').")
-    flat, unravel = ravel_pytree(operator.moments)
+    at = _through_moments(operator)
+    flat, unravel = ravel_pytree(at.moments)
     if flat.size > max_moments:
         raise InvalidInput(
             f"the moments hold {flat.size} numbers, more than max_moments = {max_moments}; use "
@@ -89,7 +89,7 @@ def interaction_spectrum(
         )
     precision = float(jnp.finfo(flat.dtype).eps)
     tolerance = 1e3 * precision if tolerance is None else tolerance
-    curvature = np.asarray(_curvature(operator.landscape, operator.moments, operator.fast))
+    curvature = np.asarray(_curvature(at.landscape, at.moments, at.fast))
     bends, directions = np.linalg.eigh((curvature + curvature.T).astype(np.float64) / 2)
     keep = np.abs(bends) > tolerance * max(np.max(np.abs(bends), initial=0.0), precision)
     bends, directions = bends[keep], directions[:, keep]
@@ -99,7 +99,7 @@ def interaction_spectrum(
             np.zeros(0), operator.size, jnp.zeros((0, flat.size), flat.dtype), operator
         )
     duals = jax.vmap(unravel)(jnp.asarray(directions.T, flat.dtype))
-    gram = _gram(operator.landscape, operator.ensemble, duals, operator.chunk)
+    gram = _gram(at.landscape, at.ensemble, duals, at.chunk)
     spread, axes = np.linalg.eigh(np.asarray(gram, np.float64))
     kept = spread > tolerance * max(float(spread[-1]), np.finfo(float).tiny)
     root = axes[:, kept] * np.sqrt(spread[kept])  # Γ = root rootᵀ
@@ -120,8 +120,19 @@ def moment_route_pays(operator: object) -> bool:
     """Whether the eigenvalues of an operator come cheaper from its moments."""
     if not isinstance(operator, HessianOperator) or operator.part != "interaction":
         return False
-    moments = sum(leaf.size for leaf in jax.tree.leaves(operator.moments))
+    if not isinstance(operator.curvature, FeatureCurvature):
+        return False
+    moments = sum(leaf.size for leaf in jax.tree.leaves(operator.curvature.moments))
     return moments <= min(PAYS_BELOW, operator.size)
+
+
+def _through_moments(operator: HessianOperator) -> FeatureCurvature:
+    if not isinstance(operator.curvature, FeatureCurvature):
+        raise InvalidInput(
+            f"operator is of a {type(operator.landscape).__name__}, which is no function of "
+            "moments; use extreme_eigenpairs."
+        )
+    return operator.curvature
 
 
 @eqx.filter_jit

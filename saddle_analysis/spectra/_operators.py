@@ -12,9 +12,9 @@ import scipy.sparse.linalg
 from jax.core import Tracer
 from jaxtyping import Array, Float, PyTree
 
-from landscapes import Landscape
+from landscapes import AbstractLandscape, Curvature
 from particles import Ensemble, InvalidInput
-from particles.internal import require_finite, stream_map, stream_sum
+from particles.internal import require_finite
 
 from ._symmetric import products
 
@@ -49,17 +49,16 @@ class HessianOperator(eqx.Module):
         [[1.0, 0.0], [0.0, 1.0]]
     """
 
-    landscape: Landscape
+    landscape: AbstractLandscape
     ensemble: Ensemble
     fast: PyTree | None
-    moments: PyTree
-    dual: PyTree
+    curvature: Curvature
     part: Part = eqx.field(static=True)
     chunk: int = eqx.field(static=True)
 
     def __init__(
         self,
-        landscape: Landscape,
+        landscape: AbstractLandscape,
         ensemble: Ensemble,
         fast: PyTree | None = None,
         *,
@@ -77,8 +76,7 @@ class HessianOperator(eqx.Module):
             )
         self.landscape, self.ensemble, self.fast, self.part = landscape, ensemble, fast, part
         self.chunk = landscape.chunk(ensemble, chunk)
-        self.moments = landscape.moments(ensemble, chunk=self.chunk)
-        self.dual = _slope(landscape, self.moments, fast)
+        self.curvature = landscape.curvature(ensemble, fast, chunk=self.chunk)
 
     @property
     def size(self) -> int:
@@ -90,32 +88,9 @@ class HessianOperator(eqx.Module):
         """Floating type of the coordinates."""
         return np.dtype(jnp.result_type(*jax.tree.leaves(self.ensemble.particles)))
 
-    @eqx.filter_jit
     def apply(self, field: PyTree) -> PyTree:
-        """Hu, in two streaming passes: the moments' response, then its pull-back."""
-        with jax.default_matmul_precision("highest"):
-            return self._apply(field)
-
-    def _apply(self, field: PyTree) -> PyTree:
-        landscape, ensemble = self.landscape, self.ensemble
-        particles, mesh = ensemble.particles, ensemble.mesh
-
-        def response(part: tuple[PyTree, PyTree], weights: Array) -> PyTree:
-            total = lambda p: landscape.feature_sum(p, weights)  # noqa: E731
-            return jax.jvp(total, (part[0],), (part[1],))[1]
-
-        moving = stream_sum(response, (particles, field), ensemble.weights, self.chunk, mesh)
-        gradient = jax.grad(lambda m: landscape.energy(m, self.fast))
-        _, bent = jax.jvp(gradient, (self.moments,), (moving,))
-        if self.part == "interaction":
-            return landscape.gradient_field(ensemble, bent, chunk=self.chunk)
-
-        def pull(part: tuple[PyTree, PyTree]) -> PyTree:
-            size = jax.tree.leaves(part)[0].shape[0]
-            force = lambda p, dual: landscape.gradient_field(Ensemble(p), dual, chunk=size)  # noqa: E731
-            return jax.jvp(force, (part[0], self.dual), (part[1], bent))[1]
-
-        return stream_map(pull, (particles, field), self.chunk, mesh)
+        """Hu, in streaming passes: `landscape.curvature`."""
+        return self.curvature(field, self.part)
 
     # --- as a matrix -----------------------------------------------------------------------------
 
@@ -154,10 +129,3 @@ class HessianOperator(eqx.Module):
         shape = (self.size, self.size)
         linear: Any = scipy.sparse.linalg.LinearOperator
         return linear(shape, matvec=matvec, dtype=self.dtype)
-
-
-@eqx.filter_jit
-def _slope(landscape: Landscape, moments: PyTree, fast: PyTree | None) -> PyTree:
-    """dL/dm, in one compiled program."""
-    with jax.default_matmul_precision("highest"):
-        return jax.grad(landscape.energy)(moments, fast)

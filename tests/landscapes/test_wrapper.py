@@ -8,7 +8,14 @@ import numpy as np
 import pytest
 from helpers import attention, close, cloud, regression
 
-from landscapes import Confined, Landscape, LandscapeWrapper, Observable, StartWarning
+from landscapes import (
+    AbstractLandscape,
+    Confined,
+    Landscape,
+    LandscapeWrapper,
+    Observable,
+    StartWarning,
+)
 from landscapes.linear_attention import (
     MergedLinearAttentionLandscape,
     PopulationMoments,
@@ -99,6 +106,11 @@ LOOKS: dict[str, Any] = {
     "gradient_field": lambda one: one.gradient_field(MU, THETA),
     "potential_and_gradient": lambda one: one.potential_and_gradient(MU, THETA),
     "first_variation": lambda one: one.first_variation(MU)(THETA),
+    "fast_equilibrium": lambda one: one.fast_equilibrium(MU),
+    "value_and_moments": lambda one: one.value_and_moments(MU),
+    "first_order": lambda one: one.first_order(MU),
+    "curvature": lambda one: one.curvature(MU)(MU.particles),
+    "mixture": lambda one: one.mixture(MU, (MU,))(jnp.array([0.3])),
     "second_variation": lambda one: one.second_variation(MU)(THETA, MOMENTS),
 }
 
@@ -112,7 +124,8 @@ def _refusal(call) -> str:
 
 
 def test_every_public_attribute_is_looked_at() -> None:
-    assert {name for name in vars(Landscape) if not name.startswith("_")} == set(LOOKS)
+    known = {*vars(Landscape), *vars(AbstractLandscape)}
+    assert {name for name in known if not name.startswith("_")} == set(LOOKS)
 
 
 @pytest.mark.parametrize("name", LOOKS)
