@@ -9,14 +9,14 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from landscapes import Landscape
+from landscapes import AbstractLandscape
 from particles import Ensemble
 from particles.internal import leaf_names
 
 MatrixOf = Callable[[Any, Ensemble], Float[Array, "rows columns"]]
 
 
-def named_matrices(landscape: Landscape) -> dict[str, MatrixOf]:
+def named_matrices(landscape: AbstractLandscape) -> dict[str, MatrixOf]:
     """Matrices of any landscape, by name, as `measures_along` takes them.
 
     Each part of the particles is a matrix with a row a particle and its coordinates as columns; of
@@ -47,19 +47,19 @@ def named_matrices(landscape: Landscape) -> dict[str, MatrixOf]:
 
 
 def _part(index: int) -> MatrixOf:
-    def matrix(landscape: Landscape, ensemble: Ensemble) -> Array:
+    def matrix(landscape: AbstractLandscape, ensemble: Ensemble) -> Array:
         return jax.tree.leaves(ensemble.particles)[index].reshape(ensemble.size, -1)
 
     return matrix
 
 
-def _side_by_side(landscape: Landscape, ensemble: Ensemble) -> Array:
+def _side_by_side(landscape: AbstractLandscape, ensemble: Ensemble) -> Array:
     parts = [leaf.reshape(ensemble.size, -1) for leaf in jax.tree.leaves(ensemble.particles)]
     return jnp.concatenate(parts, axis=1)
 
 
 def _moment(index: int) -> MatrixOf:
-    def matrix(landscape: Landscape, ensemble: Ensemble) -> Array:
+    def matrix(landscape: AbstractLandscape, ensemble: Ensemble) -> Array:
         return jax.tree.leaves(landscape.moments(ensemble))[index]
 
     return matrix
