@@ -125,15 +125,11 @@ class Ensemble(eqx.Module):
 
     def inner(self, u: PyTree, v: PyTree) -> Float[Array, ""]:
         """⟨u, v⟩ in L²(μ) of two vector fields given at the particles: Σ_i p_i u_i·v_i."""
-        products = jax.tree.map(lambda x, y: jnp.sum((x * y).reshape(self.size, -1), axis=1), u, v)
-        pointwise = functools.reduce(jnp.add, jax.tree.leaves(products))
-        if self.weights is None:
-            return jnp.mean(pointwise)
-        return jnp.sum(self.weights * pointwise)
+        return _inner(u, v, self.weights)
 
     def norm(self, u: PyTree) -> Float[Array, ""]:
         """‖u‖ in L²(μ) of a vector field given at the particles."""
-        return jnp.sqrt(self.inner(u, u))
+        return _norm(u, self.weights)
 
     def to_vector(self, field: PyTree) -> Float[Array, " unknowns"]:
         """Tangent coordinates √p_i u_i of a vector field, in the order of `ravel_pytree`.
@@ -147,7 +143,7 @@ class Ensemble(eqx.Module):
             >>> mu.to_vector(jnp.array([[2.0], [0.0]])).tolist()
             [1.0, 0.0]
         """
-        return ravel_pytree(_scaled(field, jnp.sqrt(self.probabilities)))[0]
+        return _to_vector(field, self.particles, self.weights)
 
     def to_field(self, vector: Float[Array, " unknowns"]) -> PyTree:
         """The vector field with the given tangent coordinates; the inverse of `to_vector`.
@@ -159,9 +155,35 @@ class Ensemble(eqx.Module):
             >>> mu.to_field(jnp.array([1.0, 0.0, 0.0, 0.0]))[0].tolist()  # N = 4: √N times as long
             [2.0]
         """
-        root = jnp.sqrt(self.probabilities)
-        inverse = jnp.where(root > 0, 1 / jnp.where(root > 0, root, 1), 0)
-        return _scaled(ravel_pytree(self.particles)[1](jnp.asarray(vector)), inverse)
+        return _to_field(jnp.asarray(vector), self.particles, self.weights)
+
+
+# Compiled as wholes: eagerly, JAX would compile each of these operations for every shape.
+
+
+@jax.jit
+def _inner(u: PyTree, v: PyTree, weights: Array | None) -> Array:
+    products = jax.tree.map(lambda x, y: jnp.sum((x * y).reshape(x.shape[0], -1), axis=1), u, v)
+    pointwise = functools.reduce(jnp.add, jax.tree.leaves(products))
+    return jnp.mean(pointwise) if weights is None else jnp.sum(weights * pointwise)
+
+
+@jax.jit
+def _norm(u: PyTree, weights: Array | None) -> Array:
+    return jnp.sqrt(_inner(u, u, weights))
+
+
+@jax.jit
+def _to_vector(field: PyTree, particles: PyTree, weights: Array | None) -> Array:
+    weights = equal_weights(particles) if weights is None else weights
+    return ravel_pytree(_scaled(field, jnp.sqrt(weights)))[0]
+
+
+@jax.jit
+def _to_field(vector: Array, particles: PyTree, weights: Array | None) -> PyTree:
+    root = jnp.sqrt(equal_weights(particles) if weights is None else weights)
+    inverse = jnp.where(root > 0, 1 / jnp.where(root > 0, root, 1), 0)
+    return _scaled(ravel_pytree(particles)[1](vector), inverse)
 
 
 def _scaled(field: PyTree, factor: Float[Array, " particles"]) -> PyTree:

@@ -9,6 +9,7 @@ two), "stratified" or "antithetic" for measures that represent the same law with
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 
@@ -51,11 +52,7 @@ def gaussian(
         >>> mu.particles["a"].shape
         (8, 2)
     """
-
-    def place(standard: Array, mean: Array, scale: Array) -> Array:
-        return mean + scale * standard
-
-    return _draw(normal_points, place, key, size, like, points, mean=mean, scale=scale)
+    return _draw(normal_points, _shifted, key, size, like, points, mean=mean, scale=scale)
 
 
 def uniform(
@@ -87,11 +84,7 @@ def uniform(
         >>> bool((mu.particles >= 0).all() and (mu.particles < 3).all())
         True
     """
-
-    def place(standard: Array, low: Array, high: Array) -> Array:
-        return low + (high - low) * standard
-
-    return _draw(uniform_points, place, key, size, like, points, low=low, high=high)
+    return _draw(uniform_points, _between, key, size, like, points, low=low, high=high)
 
 
 def sphere(
@@ -121,14 +114,7 @@ def sphere(
         >>> jnp.linalg.norm(mu.particles, axis=1).round(5).tolist()[:2]
         [2.0, 2.0]
     """
-
-    def place(standard: Array, radius: Array) -> Array:
-        flat = standard.reshape(size, -1)
-        return radius * (flat / jnp.linalg.norm(flat, axis=1, keepdims=True)).reshape(
-            standard.shape
-        )
-
-    return _draw(normal_points, place, key, size, like, points, radius=radius)
+    return _draw(normal_points, _on_sphere, key, size, like, points, radius=radius)
 
 
 def restrict(ensemble: Ensemble, mask: PyTree) -> Ensemble:
@@ -156,6 +142,19 @@ def restrict(ensemble: Ensemble, mask: PyTree) -> Ensemble:
     return ensemble.with_particles(kept)
 
 
+def _shifted(standard: Array, mean: Array, scale: Array) -> Array:
+    return mean + scale * standard
+
+
+def _between(standard: Array, low: Array, high: Array) -> Array:
+    return low + (high - low) * standard
+
+
+def _on_sphere(standard: Array, radius: Array) -> Array:
+    flat = standard.reshape(standard.shape[0], -1)
+    return radius * (flat / jnp.linalg.norm(flat, axis=1, keepdims=True)).reshape(standard.shape)
+
+
 def _draw(
     standard: Callable[..., Array],
     place: Callable[..., Array],
@@ -171,20 +170,42 @@ def _draw(
     columns = {
         name: jax.tree.leaves(_aligned(like, value, name)[1]) for name, value in parameters.items()
     }
-    placed = []
-    for index, drawn in enumerate(_standard(standard, key, size, leaves, points)):
-        values = {name: jnp.asarray(column[index], drawn.dtype) for name, column in columns.items()}
-        placed.append(place(drawn, **values))
+    shapes = tuple(tuple(leaf.shape) for leaf in leaves)
+    dtypes = tuple(jnp.result_type(leaf.dtype) for leaf in leaves)
+    require_points(points, size, sum(math.prod(shape) for shape in shapes))
+    placed = _placed(standard, place, key, size, shapes, dtypes, points, columns)
     return Ensemble(jax.tree.unflatten(structure, placed))
 
 
+@functools.partial(jax.jit, static_argnums=(0, 1, 3, 4, 5, 6))
+def _placed(
+    standard: Callable[..., Array],
+    place: Callable[..., Array],
+    key: Array,
+    size: int,
+    shapes: tuple[tuple[int, ...], ...],
+    dtypes: tuple[np.dtype, ...],
+    points: Points,
+    columns: dict[str, list],
+) -> list[Array]:
+    """Every leaf of the particles, in one program."""
+    placed = []
+    for index, drawn in enumerate(_standard(standard, key, size, shapes, dtypes, points)):
+        values = {name: jnp.asarray(column[index], drawn.dtype) for name, column in columns.items()}
+        placed.append(place(drawn, **values))
+    return placed
+
+
 def _standard(
-    standard: Callable[..., Array], key: Array, size: int, leaves: list, points: Points
+    standard: Callable[..., Array],
+    key: Array,
+    size: int,
+    shapes: tuple[tuple[int, ...], ...],
+    dtypes: tuple[np.dtype, ...],
+    points: Points,
 ) -> list[Array]:
     """Standard points for every leaf: each its own key, or one joint point for all leaves."""
-    widths = [math.prod(leaf.shape) for leaf in leaves]
-    dtypes = [jnp.result_type(leaf.dtype) for leaf in leaves]
-    require_points(points, size, sum(widths))
+    widths = [math.prod(shape) for shape in shapes]
     if points == "random":
         drawn = [
             standard(jax.random.fold_in(key, index), size, width, dtype, points)
@@ -194,8 +215,8 @@ def _standard(
         joint = standard(key, size, sum(widths), jnp.result_type(*dtypes), points)
         drawn = jnp.split(joint, np.cumsum(widths)[:-1].tolist(), axis=1)
     return [
-        part.astype(dtype).reshape(size, *leaf.shape)
-        for part, dtype, leaf in zip(drawn, dtypes, leaves, strict=True)
+        part.astype(dtype).reshape(size, *shape)
+        for part, dtype, shape in zip(drawn, dtypes, shapes, strict=True)
     ]
 
 

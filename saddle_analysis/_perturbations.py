@@ -34,9 +34,7 @@ def displaced(ensemble: Ensemble, field: PyTree) -> Ensemble:
         >>> displaced(Ensemble(jnp.zeros((2, 1))), jnp.ones((2, 1))).particles.tolist()
         [[1.0], [1.0]]
     """
-    moved = jax.tree.map(jnp.add, ensemble.particles, field)
-    lost = jax.tree.map(lambda new, old, u: (new - old) - u, moved, ensemble.particles, field)
-    sizes = ensemble.norm(lost), ensemble.norm(field)
+    moved, *sizes = _displaced(ensemble, field)
     if not any(isinstance(size, Tracer) for size in sizes):
         gone, size = (float(np.max(np.asarray(norm))) for norm in sizes)
         if gone > 0.1 * size:
@@ -69,6 +67,23 @@ def along(ensemble: Ensemble, field: PyTree, norm: Norm) -> PyTree:
     length = ensemble.norm(field)
     if not isinstance(length, Tracer) and not float(length) > 0:
         raise InvalidInput("field is zero everywhere; it has no direction to perturb along.")
+    return _rescaled(field, norm, length)
+
+
+@jax.jit
+def _displaced(ensemble: Ensemble, field: PyTree) -> tuple[PyTree, Array, Array]:
+    """The particles moved, the norm of what round-off took from the field, and that of the field.
+
+    The barrier keeps the compiler from simplifying (θ + u) − θ.
+    """
+    moved = jax.tree.map(jnp.add, ensemble.particles, field)
+    shown = jax.lax.optimization_barrier(moved)
+    lost = jax.tree.map(lambda new, old, u: (new - old) - u, shown, ensemble.particles, field)
+    return moved, ensemble.norm(lost), ensemble.norm(field)
+
+
+@jax.jit
+def _rescaled(field: PyTree, norm: Norm, length: Float[Array, ""]) -> PyTree:
     return jax.tree.map(lambda leaf: leaf * (norm / length).astype(leaf.dtype), field)
 
 

@@ -120,19 +120,27 @@ def in_context_error(
             f"test has {test.x.shape[1]} inputs and {test.f.shape[1]} outputs; the landscape has "
             f"{landscape.x.shape[1]} and {landscape.f.shape[1]}."
         )
-    weights = landscape.solve_fast(landscape.moments(ensemble)) if fast is None else fast
+    weights = _equilibrium(landscape, ensemble) if fast is None else fast
     outputs = test.moments(ensemble)
     measured, errors, expected = [], [], []
     for index, length in enumerate(lengths):
         key_length = jax.random.fold_in(key, index)
         n = jnp.asarray(length, outputs.dtype)  # traced: one compilation serves all lengths
-        losses = _prompt_losses(key_length, test.f, outputs, weights, n, max(lengths), prompts)
-        measured.append(float(jnp.mean(losses)))
-        errors.append(float(jnp.std(losses, ddof=1)) / prompts**0.5)
+        drawn = _prompt_losses(key_length, test.f, outputs, weights, n, max(lengths), prompts)
+        losses = np.asarray(drawn)
+        measured.append(float(np.mean(losses)))
+        errors.append(float(np.std(losses, ddof=1)) / prompts**0.5)
         expected.append(float(_expected(test, outputs, weights, n)))
     zero = 0.5 * float(jnp.trace(test.target_moment))
     columns = (np.asarray(column) for column in (lengths, measured, errors, expected))
     return InContextError(*columns, zero=zero)
+
+
+@compiled_precisely
+def _equilibrium(
+    landscape: MLPAttentionLandscape, ensemble: Ensemble
+) -> Float[Array, "outputs outputs"]:
+    return landscape.solve_fast(landscape.moments(ensemble))
 
 
 @compiled_precisely

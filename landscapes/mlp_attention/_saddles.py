@@ -16,7 +16,6 @@ from ._landscape import MLPAttentionLandscape
 from ._theory import eigen_features
 
 
-@jax.default_matmul_precision("highest")
 def saddle_ensemble(
     key: Key[Array, ""],
     landscape: MLPAttentionLandscape,
@@ -78,7 +77,8 @@ def saddle_ensemble(
         raise InvalidInput(f"size is {size}; it must be at least the {neurons} neurons given.")
 
     # Dense algebra in NumPy: eagerly, JAX would compile each of these operations.
-    hidden = np.asarray(landscape.activation(landscape.x @ positions.T))
+    preactivations = np.asarray(landscape.x) @ np.asarray(positions).T
+    hidden = np.asarray(landscape.activation(jnp.asarray(preactivations)))
     basis, singular, rotation = np.linalg.svd(hidden / samples**0.5, full_matrices=False)
     rank = int(np.sum(singular > 1e4 * np.finfo(singular.dtype).eps * singular[0]))
     basis = basis[:, :rank]

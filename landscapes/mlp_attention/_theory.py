@@ -195,11 +195,9 @@ def missing_features(
         >>> missing_features(landscape, Ensemble(first))
         (1,)
     """
-    values = feature_spectrum(landscape)
-    fractions = learned_fractions(landscape, landscape.moments(ensemble))
-    return tuple(
-        j for j in range(values.size) if float(values[j]) > 0 and float(fractions[j]) < threshold
-    )
+    values = np.asarray(feature_spectrum(landscape))
+    fractions = np.asarray(learned_fractions(landscape, landscape.moments(ensemble)))
+    return tuple(np.flatnonzero((values > 0) & (fractions < threshold)).tolist())
 
 
 @compiled_precisely

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Key
 
 from particles import InvalidInput, Points
@@ -120,27 +122,32 @@ def draw_inputs(
     require_points(points, rows, dim)
     if points == "random":
         draw = distribution if callable(distribution) else DISTRIBUTIONS[distribution]
-        base = draw(key, (rows, dim), dtype)
+        base = np.asarray(draw(key, (rows, dim), dtype))
     elif callable(distribution):
         raise InvalidInput(
             f"points is {points!r}, but distribution is a callable, which draws its own; name one "
             f"of {sorted(DISTRIBUTIONS)}."
         )
     else:
-        base = EVENLY[distribution](key, rows, dim, dtype, points)
+        base = np.asarray(_evenly(distribution, key, rows, dim, dtype, points))
     if whiten:
         base = _whitened(base, symmetric, distribution)
-    flips = jnp.ones((copies, dim), dtype)
+    flips = np.ones((copies, dim), base.dtype)
     if symmetric:
-        signs = jnp.array(list(itertools.product((1.0, -1.0), repeat=len(symmetric))), dtype)
-        flips = flips.at[:, jnp.array(symmetric)].set(signs)
-    return (flips[:, None, :] * base[None]).reshape(samples, dim)
+        flips[:, list(symmetric)] = list(itertools.product((1.0, -1.0), repeat=len(symmetric)))
+    return jnp.asarray((flips[:, None, :] * base[None]).reshape(samples, dim))
 
 
-@jax.default_matmul_precision("highest")
+@functools.partial(jax.jit, static_argnums=(0, 2, 3, 4, 5))
+def _evenly(
+    distribution: str, key: Array, size: int, dim: int, dtype: np.dtype, points: Points
+) -> Array:
+    return EVENLY[distribution](key, size, dim, dtype, points)
+
+
 def _whitened(
-    base: Float[Array, "rows dim"], symmetric: Sequence[int], distribution: str | Callable
-) -> Float[Array, "rows dim"]:
+    base: Float[np.ndarray, "rows dim"], symmetric: Sequence[int], distribution: str | Callable
+) -> Float[np.ndarray, "rows dim"]:
     """Rows of mean zero and covariance one once the flips have acted on them."""
     rows, dim = base.shape
     if distribution == "rademacher":
@@ -151,14 +158,14 @@ def _whitened(
             f"draw at least {dim + 1}."
         )
     # The flips make a symmetric coordinate's mean and its correlations zero.
-    free = jnp.ones(dim, base.dtype).at[jnp.array(symmetric, int)].set(0)
-    together = jnp.outer(free, free) + jnp.diag(1 - free)
-    base = base - free * jnp.mean(base, axis=0)
-    values, vectors = jnp.linalg.eigh(together * (base.T @ base) / rows)
-    return base @ (together * ((vectors / jnp.sqrt(values)) @ vectors.T))
+    free = np.ones(dim, base.dtype)
+    free[list(symmetric)] = 0
+    together = np.outer(free, free) + np.diag(1 - free)
+    base = base - free * np.mean(base, axis=0)
+    values, vectors = np.linalg.eigh(together * (base.T @ base) / rows)
+    return base @ (together * ((vectors / np.sqrt(values)) @ vectors.T))
 
 
-@jax.default_matmul_precision("highest")
 def canonical_form(
     f: Float[Array, "samples outputs"],
     spectrum: Sequence[float] | Float[Array, " rank"] | None = None,
@@ -185,23 +192,25 @@ def canonical_form(
         >>> jnp.diag(g.T @ g / 2).round(6).tolist()
         [1.0, 0.5]
     """
-    values, vectors = jnp.linalg.eigh(f.T @ f / f.shape[0])
+    # Dense algebra in NumPy: eagerly, JAX would compile each of these operations.
+    targets: np.ndarray = np.asarray(f)
+    values, vectors = np.linalg.eigh(targets.T @ targets / len(targets))
     values, vectors = values[::-1], vectors[:, ::-1]
-    floor = max(tolerance, 100 * float(jnp.finfo(f.dtype).eps)) * float(values[0])
-    rank = int(jnp.sum(values > floor))
+    floor = max(tolerance, 100 * float(np.finfo(targets.dtype).eps)) * float(values[0])
+    rank = int(np.sum(values > floor))
     if spectrum is None:
         transform = vectors[:, :rank]
     else:
-        wanted = jnp.asarray(spectrum, f.dtype)
-        if wanted.ndim != 1 or wanted.size == 0 or not bool(jnp.all(wanted > 0)):
+        wanted = np.asarray(spectrum, targets.dtype)
+        if wanted.ndim != 1 or wanted.size == 0 or not bool(np.all(wanted > 0)):
             raise InvalidInput(f"spectrum is {wanted.tolist()}; its entries must be positive.")
         if wanted.size > rank:
             raise InvalidInput(
                 f"spectrum has {wanted.size} entries, but the targets span only {rank} dimensions "
                 f"on {f.shape[0]} samples: ask for at most {rank}, or give more samples."
             )
-        transform = vectors[:, : wanted.size] * jnp.sqrt(wanted / values[: wanted.size])
+        transform = vectors[:, : wanted.size] * np.sqrt(wanted / values[: wanted.size])
     # Columns of an eigenbasis have free signs; fix them so that equal input gives equal output.
-    largest = jnp.argmax(jnp.abs(transform), axis=0, keepdims=True)
-    transform = transform * jnp.sign(jnp.take_along_axis(transform, largest, axis=0))
-    return f @ transform, transform
+    largest = np.argmax(np.abs(transform), axis=0, keepdims=True)
+    transform = transform * np.sign(np.take_along_axis(transform, largest, axis=0))
+    return jnp.asarray(targets @ transform), jnp.asarray(transform)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Key
+from jaxtyping import Array, Float, Key
 
 from particles import Ensemble, Points, gaussian
 
 from ._neurons import Neuron, NeuronLandscape
+
+Scale = float | Float[Array, ""]
 
 
 def neuron_start(
@@ -51,16 +53,23 @@ def neuron_start(
         >>> start.particles.a.shape, start.particles.w.shape
         ((100, 2), (100, 3))
     """
-    inputs, outputs = landscape.x.shape[1], landscape.f.shape[1]
     key_neurons, key_directions = jax.random.split(key)
     key_directions = key_directions if law is None else law
     scale = Neuron(a=scale_a, w=1.0)
     ensemble = gaussian(key_neurons, size, landscape.particle, scale=scale, points=points)
-    a, standard = ensemble.particles
+    return ensemble.with_particles(
+        _correlated(ensemble.particles, key_directions, output_mean, scale_w)
+    )
+
+
+@jax.jit
+def _correlated(drawn: Neuron, key: Array, output_mean: Scale, scale_w: Scale) -> Neuron:
+    """Output weights correlated with the input weights, which are of standard size before."""
+    a, standard = drawn
+    inputs, outputs = standard.shape[1], a.shape[1]
     long, short = max(inputs, outputs), min(inputs, outputs)
-    basis = jnp.linalg.qr(jax.random.normal(key_directions, (long, short), standard.dtype))[0]
+    basis = jnp.linalg.qr(jax.random.normal(key, (long, short), standard.dtype))[0]
     directions = basis if inputs <= outputs else basis.T
     directions = directions / jnp.linalg.norm(directions, axis=1, keepdims=True)
     correlated = jnp.matmul(standard, directions.T, precision="highest")
-    w = standard * (scale_w / inputs**0.5)
-    return ensemble.with_particles(Neuron(a + output_mean * correlated, w))
+    return Neuron(a + output_mean * correlated, standard * (scale_w / inputs**0.5))

@@ -163,7 +163,8 @@ def teacher_of(
     Raises:
         InvalidInput: no network on these neurons does.
     """
-    hidden = np.asarray(landscape.activation(landscape.x @ positions.T), float)
+    preactivations = np.asarray(landscape.x) @ np.asarray(positions).T
+    hidden = np.asarray(landscape.activation(jnp.asarray(preactivations)), float)
     targets = np.asarray(landscape.f, float)
     output, *_ = np.linalg.lstsq(hidden, targets, rcond=None)
     missed = float(np.abs(hidden @ output - targets).max())

@@ -8,6 +8,7 @@ import warnings
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, PyTree
 
 from landscapes import StartWarning
@@ -46,7 +47,7 @@ def first_state(
     if batch and key is not None and key.ndim == 0:
         key = jax.random.split(key, jax.tree.leaves(start)[0].shape[0])
     state = begin(flow, start, dt, fast, key, batch)
-    if not bool(jnp.all(state.dt > 0)):
+    if not bool((np.asarray(state.dt) > 0).all()):
         raise InvalidInput(
             f"dt is {dt}, which {state.dt.dtype} does not resolve; take a larger one."
         )
@@ -67,7 +68,7 @@ def require_horizon(flow: AbstractFlow, state: FlowState, horizon: float, given:
     Raises:
         InvalidInput: a horizon behind the start, a fixed step far beyond it, or one too small.
     """
-    began, dt = float(jnp.min(state.time)), float(jnp.min(state.dt))
+    began, dt = float(np.asarray(state.time).min()), float(np.asarray(state.dt).min())
     if not began < horizon < math.inf:
         raise InvalidInput(
             f"horizon is {horizon}; it must be finite and lie after the start at time {began:g}."
@@ -89,7 +90,7 @@ def require_horizon(flow: AbstractFlow, state: FlowState, horizon: float, given:
 
 def steps_ahead(state: FlowState, horizon: float) -> float:
     """Steps to the horizon, were all of them as long as the first."""
-    return (horizon - float(jnp.min(state.time))) / float(jnp.min(state.dt))
+    return (horizon - float(np.asarray(state.time).min())) / float(np.asarray(state.dt).min())
 
 
 def restored(
@@ -103,7 +104,7 @@ def restored(
     if resume:
         return checkpoints.restore(state, made_with)
     latest = checkpoints.latest()
-    if latest is not None and latest > int(jnp.max(state.step)):
+    if latest is not None and latest > int(np.asarray(state.step).max()):
         raise InvalidInput(
             f"checkpoints: {checkpoints.directory} holds step {latest} of an earlier run, which "
             "this one would mix with; resume it, or give another directory."

@@ -167,7 +167,7 @@ def simulate(
     made_with = {} if checkpoints is None else fingerprint(flow, first)
     # The loop gives its memory back to the compiler; the caller keeps theirs.
     state, tape, chunk = restored(copied(first, keep_start), checkpoints, resume, made_with)
-    began = float(jnp.min(first.time))
+    began = float(np.asarray(first.time).min())
     if flow.chunk is None and not batch:
         if not resume:
             chunk = calibrated_chunk(flow, first.ensemble, steps_ahead(first, horizon))
@@ -179,7 +179,7 @@ def simulate(
     saver = None if checkpoints is None else Saver(flow, checkpoints, made_with, batch)
 
     end = None
-    now = float(jnp.max(state.time))
+    now = float(np.asarray(state.time).max())
     targets = sorted({float(horizon)}.union(*due.values()))
     blocks = Blocks(flow, state, plan, targets, due, tape, stop, batch)
     pace, position = Pace(), 0
@@ -187,7 +187,7 @@ def simulate(
         while end is None and position < len(targets):
             target, ahead = targets[position], blocks.ahead(position)
             if ahead or not _reached(flow, state, target):
-                before = int(jnp.max(state.step))
+                before = int(np.asarray(state.step).max())
                 most = pace.steps if saver is None else saver.checkpoints.until_next(state)
                 most = min(most, pace.steps)
                 pace.start()
@@ -196,10 +196,10 @@ def simulate(
                     position += passed
                 else:
                     state, passed = advance(flow, state, target, most, batch), 0
-                steps = max(0, int(jnp.max(state.step)) - before)
+                steps = max(0, int(np.asarray(state.step).max()) - before)
                 pace.stop(steps, passed)
                 end = _stuck(flow, state) if end is None else end
-                time = float(jnp.max(state.time))
+                time = float(np.asarray(state.time).max())
                 bar.update(time, f"t = {time:.4g}, {_note(tape, plan)}")
                 if end is None and saver is not None and steps and saver.checkpoints.due(state):
                     end = saver.save(state, tape, plan)
@@ -225,10 +225,10 @@ def _still_due(
     flow: AbstractFlow, state: FlowState, times: np.ndarray, horizon: float
 ) -> frozenset[float]:
     """The due times that the state has not passed, the one it may stand at included."""
-    times, now = np.asarray(times, float), float(jnp.max(state.time))
-    if now > horizon + float(jnp.max(state.dt)):
+    times, now = np.asarray(times, float), float(np.asarray(state.time).max())
+    if now > horizon + float(np.asarray(state.dt).max()):
         raise InvalidInput(f"horizon is {horizon}; the checkpoint is already at time {now:g}.")
-    lowest = now - flow.slack * float(jnp.max(state.dt))
+    lowest = now - flow.slack * float(np.asarray(state.dt).max())
     rounded = times.astype(state.time.dtype)
     ahead = rounded >= lowest if flow.controlled else rounded > lowest
     return frozenset(times[ahead & (times <= horizon)].tolist())
@@ -240,7 +240,7 @@ def _reached(flow: AbstractFlow, state: FlowState, until: float) -> bool:
 
 def _stuck(flow: AbstractFlow, state: FlowState) -> End | None:
     """A batch fails when all its seeds have; the others run on without the lost ones."""
-    if bool(jnp.any(state.finite)):
+    if bool(np.asarray(state.finite).any()):
         return None
     return End(Outcome.STEP_VANISHED if flow.controlled else Outcome.NON_FINITE)
 
@@ -265,7 +265,7 @@ def _finish(
 ) -> Run:
     outcome = end.outcome
     lost = np.flatnonzero(~np.atleast_1d(np.array(state.finite)))
-    message = f"the run {outcome.value} at t = {float(jnp.max(state.time)):.6g}."
+    message = f"the run {outcome.value} at t = {float(np.asarray(state.time).max()):.6g}."
     if end.cause:
         message = f"{message[:-1]}: {end.cause}."
     elif outcome.failed:

@@ -21,6 +21,7 @@ import numpy as np
 from jaxtyping import Array, Float, Key, PyTree
 
 from particles import InvalidInput
+from particles.internal import to_host
 
 from ._budget import Budget, Spending, fixed_unless
 from ._low_rank import InteractionSpectrum, interaction_spectrum, moment_route_pays
@@ -285,7 +286,8 @@ def with_residuals(
 ) -> Eigenpairs:
     """Rayleigh quotient, true residual and bound of every vector; `spectrum` gives the gaps."""
     values, residuals = [], []
-    for vector in vectors:
+    rows = [jnp.asarray(row) for row in to_host(vectors)]  # sliced by JAX, each would be compiled
+    for vector in rows:
         value, residual = _rayleigh(vector, operator.matvec(vector))
         values.append(float(value))
         residuals.append(float(residual))
@@ -302,7 +304,7 @@ def with_residuals(
     met = bool(np.all(np.asarray(residuals) <= max(target, resolved) + resolved / 2))
     return Eigenpairs(
         np.asarray(values)[order],
-        [operator.to_field(vectors[i]) for i in order],
+        [operator.to_field(rows[i]) for i in order],
         np.asarray(residuals)[order],
         spending.products,
         certain and met,

@@ -20,7 +20,7 @@ from jaxtyping import Array, Float, Key
 
 from ._symmetric import SymmetricOperator, dtype_of
 
-#: Basis rows are allocated in blocks of this many, so that few shapes are compiled.
+#: Basis rows are allocated in multiples of this, twice as many each time: few shapes to compile.
 BLOCK = 32
 
 
@@ -141,7 +141,7 @@ class Lanczos:
         kept = self.vectors(ritz.coordinates[:, keep])
         count = len(keep)
         self._used = self.locked
-        self._rows = self._rows.at[self.locked :].set(0)
+        self._rows = _cleared(self._rows, self.locked)
         self._append(kept)
         self.matrix[:] = 0
         self.matrix[:count, :count] = np.diag(ritz.values[keep])
@@ -149,18 +149,17 @@ class Lanczos:
 
     def _append(self, vectors: Float[Array, "count size"]) -> None:
         # All in one go: a loop over the rows of an array compiles a program for each count.
-        used = self._used + vectors.shape[0]
-        missing = math.ceil((used - self._rows.shape[0]) / BLOCK) * BLOCK
-        if missing > 0:
-            more = jnp.zeros((missing, self.operator.size), self.dtype)
-            self._rows = jnp.concatenate([self._rows, more])
+        used, rows = self._used + vectors.shape[0], self._rows.shape[0]
+        if used > rows:
+            most = max(used, self.locked + self.capacity)
+            self._rows = _grown(self._rows, _blocks(min(max(used, 2 * rows), most)))
         self._rows = _put(self._rows, vectors, self._used)
         self._used = used
 
     def _fresh(self) -> Array:
         """A random unit vector orthogonal to the basis."""
-        self.key, key = jax.random.split(self.key)
-        return self._clean(jax.random.normal(key, (self.operator.size,), self.dtype))
+        self.key, vector = _random(self.key, self.operator.size, self.dtype)
+        return self._clean(vector)
 
     def _clean(self, vector: Array) -> Array:
         """The unit vector along the part of `vector` that is orthogonal to the basis."""
@@ -180,6 +179,29 @@ class Lanczos:
         return vector, np.asarray(coefficients, np.float64), after, before
 
 
+def _blocks(rows: int) -> int:
+    """The number of rows in whole blocks."""
+    return math.ceil(rows / BLOCK) * BLOCK
+
+
+@functools.partial(jax.jit, static_argnums=1)
+def _grown(rows: Array, count: int) -> Array:
+    return jnp.pad(rows, ((0, count - rows.shape[0]), (0, 0)))
+
+
+@functools.partial(jax.jit, donate_argnums=0)
+def _cleared(rows: Array, first: Array | int) -> Array:
+    """Zeros from the row `first` on."""
+    return jnp.where(jnp.arange(rows.shape[0])[:, None] < first, rows, 0)
+
+
+@functools.partial(jax.jit, static_argnums=(1, 2))
+def _random(key: Array, size: int, dtype: np.dtype) -> tuple[Array, Array]:
+    """The next key, and a normal vector."""
+    key, own = jax.random.split(key)
+    return key, jax.random.normal(own, (size,), dtype)
+
+
 @functools.partial(jax.jit, donate_argnums=0)
 def _put(rows: Array, vectors: Array, first: Array | int) -> Array:
     return jax.lax.dynamic_update_slice_in_dim(rows, vectors, first, axis=0)
@@ -193,10 +215,12 @@ def _product(weights: Array, rows: Array) -> Array:
 @jax.jit
 def _orthogonalise(rows: Array, vector: Array) -> tuple[Array, Array, Array]:
     """Classical Gram–Schmidt, twice: as good as modified, at the speed of matrix products."""
-    before = jnp.linalg.norm(vector)
-    total = jnp.zeros(rows.shape[0], rows.dtype)
-    for _ in range(2):
+
+    def once(_: Array, found: tuple[Array, Array]) -> tuple[Array, Array]:
+        vector, total = found
         part = jnp.matmul(rows, vector, precision="highest")
-        vector = vector - jnp.matmul(part, rows, precision="highest")
-        total = total + part
+        return vector - jnp.matmul(part, rows, precision="highest"), total + part
+
+    before = jnp.linalg.norm(vector)
+    vector, total = jax.lax.fori_loop(0, 2, once, (vector, jnp.zeros(rows.shape[0], rows.dtype)))
     return vector, total, jnp.stack([jnp.linalg.norm(vector), before])

@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Array, Key
 
 from particles import InvalidInput
+from particles.internal import to_host
 
 from ._budget import Budget, Spending, fixed_unless
 from ._eigen import DEFAULT, Eigenpairs, dense_eigenpairs, extreme_eigenpairs, with_residuals
@@ -114,7 +115,7 @@ def morse_index(
         key, start = jax.random.split(fixed_unless(key))
         sweep = certain_sweep(operator, start, capacity, vectors, rule, spending)
         norm = max(norm, sweep.norm)
-        vectors = jnp.concatenate([vectors, sweep.vectors])
+        vectors = jnp.asarray(np.concatenate([to_host(vectors), to_host(sweep.vectors)]))
         values, others = np.concatenate([values, sweep.values]), sweep.others
         if sweep.values.size == 0:
             failure = sweep.failure if sweep.finished else 1.0
