@@ -53,21 +53,32 @@ def check_folder(out: Path) -> list[dict]:
 
 
 @pytest.fixture(scope="module")
-def quiet(tmp_path_factory: pytest.TempPathFactory) -> tuple[Outcome, Path]:
+def quiet(
+    tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> tuple[Outcome, Path, int]:
+    """What a shell would see, the folder, and how many programs were compiled."""
     out = tmp_path_factory.mktemp("demo")
-    return meanfield("demo", *SMALL, "--out", out, "--quiet"), out
+    costs = request.config.pluginmanager.get_plugin("costs")
+    before = costs.programs
+    return meanfield("demo", *SMALL, "--out", out, "--quiet"), out, costs.programs - before
 
 
 @pytest.mark.slow
-def test_the_main_job(quiet: tuple[Outcome, Path]) -> None:
-    ran, out = quiet
+def test_the_main_job(quiet: tuple[Outcome, Path, int]) -> None:
+    ran, out, _ = quiet
     assert ran == Outcome(0, "", "")
     claims = check_folder(out)
     assert claims[0]["predicted"] == pytest.approx(0.1)
 
 
 @pytest.mark.slow
-def test_the_trajectory_tells_the_same(quiet: tuple[Outcome, Path]) -> None:
+def test_few_programs_are_compiled(quiet: tuple[Outcome, Path, int]) -> None:
+    """Small dense algebra outside compiled code is NumPy's; the aim is 60 programs."""
+    assert 10 < quiet[2] <= 90
+
+
+@pytest.mark.slow
+def test_the_trajectory_tells_the_same(quiet: tuple[Outcome, Path, int]) -> None:
     out = quiet[1]
     with xarray.open_dataset(out / "trajectory.nc", engine="h5netcdf") as stored:
         loss, growth = stored["loss"].values, np.abs(stored["unstable_component"].values)
@@ -132,7 +143,7 @@ def test_bad_options(options: list[str], sentence: str, tmp_path: Path) -> None:
 
 
 def test_a_horizon_before_the_end_of_the_escape_is_refused(
-    quiet: tuple[Outcome, Path], tmp_path: Path
+    quiet: tuple[Outcome, Path, int], tmp_path: Path
 ) -> None:
     found = meanfield("demo", *SMALL, "--horizon", "1e-9", "--out", tmp_path / "out", "--quiet")
     assert (found.code, found.stdout) == (2, "")
