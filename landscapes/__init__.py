@@ -1,6 +1,7 @@
 """The energy: landscapes as features plus risk, or as pairs, and what theory knows about them."""
 
 from . import induction as induction
+from . import interactions as interactions
 from . import linear_attention as linear_attention
 from . import mlp_attention as mlp_attention
 from . import modular_arithmetic as modular_arithmetic
@@ -30,6 +31,8 @@ from ._wrapper import LandscapeWrapper as LandscapeWrapper
 from .induction import CausalInductionLandscape as CausalInductionLandscape
 from .induction import InductionLandscape as InductionLandscape
 from .induction import MarkovInductionLandscape as MarkovInductionLandscape
+from .interactions import EnergyDistanceLandscape as EnergyDistanceLandscape
+from .interactions import RieszGasLandscape as RieszGasLandscape
 from .linear_attention import MergedLinearAttentionLandscape as MergedLinearAttentionLandscape
 from .linear_attention import SeparateLinearAttentionLandscape as SeparateLinearAttentionLandscape
 from .mlp_attention import MLPAttentionLandscape as MLPAttentionLandscape

@@ -16,6 +16,8 @@ from ._flows import Accelerated as Accelerated
 from ._flows import Gradient as Gradient
 from ._induction import Induction as Induction
 from ._induction import MarkovInduction as MarkovInduction
+from ._interactions import EnergyDistance as EnergyDistance
+from ._interactions import RieszGas as RieszGas
 from ._linear_attention import LinearAttention as LinearAttention
 from ._load import Loaded as Loaded
 from ._load import build_flow as build_flow

@@ -15,6 +15,7 @@ from particles import InvalidInput
 from ._attention import Attention
 from ._flows import FLOWS, Gradient
 from ._induction import Induction, MarkovInduction
+from ._interactions import EnergyDistance, RieszGas
 from ._linear_attention import LinearAttention
 from ._modular_arithmetic import ModularArithmetic
 from ._options import Count, Natural, NonNegative, Positive, Seed, fill, hints_of, plain_table
@@ -32,6 +33,8 @@ PROBLEMS: Mapping[str, type] = {
     "modular-arithmetic": ModularArithmetic,
     "induction": Induction,
     "markov-induction": MarkovInduction,
+    "riesz-gas": RieszGas,
+    "energy-distance": EnergyDistance,
 }
 
 #: What a configuration names by kind.

@@ -18,6 +18,8 @@ KINDS = {
     "modular-arithmetic": ["--problem.p", "5", "--problem.fraction", "1.0"],
     "induction": [],
     "markov-induction": ["--problem.chains", "16", "--problem.length", "8"],
+    "riesz-gas": [],
+    "energy-distance": ["--problem.samples", "16"],
     OWN: ["--problem.dim", "2", "--problem.samples", "64"],
 }
 

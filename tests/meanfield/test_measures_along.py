@@ -147,6 +147,8 @@ OPTIONS = {
     "modular-arithmetic": {"p": 3, "fraction": 1.0},
     "induction": {},
     "markov-induction": {"chains": 4, "length": 4},
+    "riesz-gas": {},
+    "energy-distance": {"samples": 8},
 }
 
 
