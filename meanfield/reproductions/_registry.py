@@ -11,6 +11,7 @@ from particles import InvalidInput
 
 from ..results import Result
 from ._base import Reproduction
+from ._energies import ENERGIES
 from ._grokking import GROKKING
 from ._hcl23_balanced import HCL23_BALANCED
 from ._hcl23_imbalanced import HCL23_IMBALANCED
@@ -34,6 +35,7 @@ REPRODUCTIONS: Mapping[str, Reproduction[Any]] = {
         HCL23_BALANCED,
         HCL23_IMBALANCED,
         GROKKING,
+        ENERGIES,
     )
 }
 
