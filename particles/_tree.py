@@ -9,7 +9,10 @@ from jax.core import Tracer
 from jaxtyping import Array, Float, PyTree
 
 from ._errors import InvalidInput
-from ._mesh import to_host
+
+#: Numbers up to which NumPy looks at an array: JAX would compile for every shape. Larger ones, and
+#: those of several hosts, stay on their devices.
+SMALL = 2**20
 
 
 def rows_of(tree: PyTree) -> Float[Array, "particles parameters"]:
@@ -42,11 +45,12 @@ def require_finite(name: str, tree: PyTree) -> None:
     for leaf_name, leaf in zip(leaf_names(tree), jax.tree.leaves(tree), strict=True):
         if isinstance(leaf, Tracer):
             continue
-        leaf = to_host(leaf)  # NumPy: eagerly, JAX would compile for every shape
-        finite = np.isfinite(leaf)
-        if finite.all():
+        leaf = leaf if isinstance(leaf, jax.Array) else np.asarray(leaf)
+        small = leaf.size <= SMALL and getattr(leaf, "is_fully_addressable", True)
+        looked_at = np.isfinite(np.asarray(leaf)) if small else jnp.isfinite(leaf)
+        if looked_at.all():
             continue
-        index = tuple(int(i) for i in np.unravel_index(np.argmin(finite), leaf.shape))
+        index = tuple(int(i) for i in np.unravel_index(int(looked_at.argmin()), leaf.shape))
         where = name if leaf_name == "particles" else f"{name}.{leaf_name}"
         raise InvalidInput(
             f"{where}{list(index)} is {float(leaf[index])}; all entries must be finite: "

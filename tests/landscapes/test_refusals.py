@@ -163,6 +163,14 @@ def test_dependent_targets_have_no_exact_saddles():
         saddle_ensemble(KEY, landscape, POSITIONS, [], 5)
 
 
+@pytest.mark.parametrize("rows", [3, 2**19 + 1])  # looked at on the host, and where they are
+def test_the_first_number_that_is_not_finite_is_named(rows):
+    good = jnp.zeros((rows, 2))
+    require_finite("x", good)
+    with pytest.raises(InvalidInput, match=rf"^x\.b\[{rows - 1}, 1\] is inf; all entries"):
+        require_finite("x", {"a": good, "b": good.at[-1, 1].set(jnp.inf)})
+
+
 def test_finite_data_whose_sum_overflows_are_accepted():
     require_finite("x", np.full(4, np.finfo(float).max))
     jax.jit(lambda x: require_finite("x", x))(np.array([np.nan]))  # traced values pass unseen
