@@ -162,16 +162,18 @@ def second_moment(ensemble: Ensemble) -> float:
 def semicircle_distance(points: np.ndarray, radius: float) -> float:
     """Largest difference of the distribution functions of points and semicircle."""
     x = np.clip(np.sort(points) / radius, -1, 1)
-    exact = 0.5 + (x * np.sqrt(1 - x**2) + np.arcsin(x)) / np.pi
-    steps = np.arange(len(x) + 1) / len(x)
-    return float(max(np.abs(exact - steps[:-1]).max(), np.abs(exact - steps[1:]).max()))
+    return largest_difference(0.5 + (x * np.sqrt(1 - x**2) + np.arcsin(x)) / np.pi)
 
 
 def disc_distance(ensemble: Ensemble, radius: float) -> float:
     """Largest difference of the share of particles within r and (r/R)²."""
     radii = np.sort(np.linalg.norm(ensemble.particles, axis=1))
-    exact = np.minimum(radii / radius, 1) ** 2
-    steps = np.arange(len(radii) + 1) / len(radii)
+    return largest_difference(np.minimum(radii / radius, 1) ** 2)
+
+
+def largest_difference(exact: np.ndarray) -> float:
+    """Of a distribution function at sorted points from that of the points themselves."""
+    steps = np.arange(len(exact) + 1) / len(exact)
     return float(max(np.abs(exact - steps[:-1]).max(), np.abs(exact - steps[1:]).max()))
 
 
