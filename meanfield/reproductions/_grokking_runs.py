@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -14,6 +14,7 @@ from landscapes.modular_arithmetic import modular_start
 
 from ..flows import GradientFlow
 from ..runs import every, simulate, whole
+from ._seeds import seed_keys
 
 MEMORISED, GENERALISED = 0.99, 0.9  # accuracy on the training pairs, and on the others
 
@@ -26,22 +27,16 @@ class Network(NamedTuple):
         fraction: share of the pairs that is trained on.
         particles: neurons N.
         dt: step; gradient descent at the rate N dt.
-        target: answer.
-        loss: of a pair.
     """
 
     p: int
     fraction: float
     particles: int
     dt: float
-    target: Literal["addition", "subtraction", "quadratic"] = "addition"
-    loss: Literal["squared", "cross-entropy"] = "squared"
 
     def landscape(self, key: Key[Array, ""]) -> ModularArithmeticLandscape:
         """The landscape on the pairs that the key draws."""
-        return ModularArithmeticLandscape.of_fraction(
-            self.p, self.fraction, key=key, target=self.target, loss=self.loss
-        )
+        return ModularArithmeticLandscape.of_fraction(self.p, self.fraction, key=key)
 
 
 # By the exploratory table of the theory's settings; the step is well below the limit of stability.
@@ -96,8 +91,8 @@ def over_starts(
 ) -> list[xarray.Dataset]:
     """One run a seed, each with training pairs and neurons of its own."""
     runs = []
-    for seed in range(seeds):
-        pairs, start = jax.random.split(jax.random.fold_in(key, seed))
+    for own in seed_keys(key, seeds):
+        pairs, start = jax.random.split(own)
         runs.append(follow(network, pairs, start, decay=decay, horizon=horizon, progress=progress))
     return runs
 

@@ -6,12 +6,11 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from landscapes import AbstractLandscape
 from particles import Ensemble
-from particles.internal import leaf_names
+from particles.internal import coordinates, leaf_names
 
 MatrixOf = Callable[[Any, Ensemble], Float[Array, "rows columns"]]
 
@@ -54,8 +53,7 @@ def _part(index: int) -> MatrixOf:
 
 
 def _side_by_side(landscape: AbstractLandscape, ensemble: Ensemble) -> Array:
-    parts = [leaf.reshape(ensemble.size, -1) for leaf in jax.tree.leaves(ensemble.particles)]
-    return jnp.concatenate(parts, axis=1)
+    return coordinates(ensemble)
 
 
 def _moment(index: int) -> MatrixOf:
