@@ -58,7 +58,7 @@ class MLPAttentionLandscape(NeuronLandscape):
     Args:
         x: inputs, shape `(samples, inputs)`.
         f: target features f° at the inputs, shape `(samples, outputs)`.
-        activation: `"tanh"`, `"sigmoid"`, `"relu"`, `"erf"`, or an elementwise callable.
+        activation: a name in `landscapes.networks.ACTIVATIONS`, or an elementwise callable.
         ridge: ρ ≥ 0.
         context_length: prompt length n ≥ 1; infinite by default.
 

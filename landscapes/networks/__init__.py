@@ -3,6 +3,8 @@
 from ._activations import ACTIVATIONS as ACTIVATIONS
 from ._activations import Activation as Activation
 from ._activations import activation_from as activation_from
+from ._hermite import HermiteExpansion as HermiteExpansion
+from ._hermite import hermite_expansion as hermite_expansion
 from ._neurons import Neuron as Neuron
 from ._neurons import NeuronLandscape as NeuronLandscape
 from ._neurons import network_output as network_output

@@ -18,6 +18,8 @@ ACTIVATIONS: dict[str, Activation] = {
     "sigmoid": jax.nn.sigmoid,
     "relu": jax.nn.relu,
     "erf": jax.lax.erf,
+    "quadratic": jnp.square,
+    "cosine": jnp.cos,
 }
 
 

@@ -60,7 +60,7 @@ class NetworkOptions:
     """An .npz file with arrays x (samples × inputs) and f (samples × features); empty to draw."""
     bias: bool = False
     """Give neurons a bias: a constant is appended to the inputs of `data`."""
-    activation: Literal["tanh", "sigmoid", "relu", "erf"] = "tanh"
+    activation: Literal["tanh", "sigmoid", "relu", "erf", "quadratic", "cosine"] = "tanh"
     """Of the hidden neurons."""
     dim: Count = 8
     """Input dimension d of drawn samples."""

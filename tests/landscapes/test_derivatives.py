@@ -194,7 +194,9 @@ def test_one_vmap_over_ensembles_is_a_loop():
         close(jax.tree.map(lambda leaf: leaf[index], together), alone)  # noqa: B023
 
 
-@pytest.mark.parametrize("name", ["tanh", "sigmoid", "relu", "erf", "the user's own"])
+@pytest.mark.parametrize(
+    "name", ["tanh", "sigmoid", "relu", "erf", "quadratic", "cosine", "the user's own"]
+)
 def test_activations(name):
     """The named ones against numpy and scipy, and a callable, through value and velocity."""
     import scipy.special
@@ -205,6 +207,8 @@ def test_activations(name):
         "sigmoid": scipy.special.expit,
         "relu": lambda z: np.maximum(z, 0),
         "erf": scipy.special.erf,
+        "quadratic": np.square,
+        "cosine": np.cos,
         "the user's own": lambda z: z * np.exp(-(z**2)),
     }[name]
     landscape, mu = regression(activation=own.get(name, name)), cloud()
