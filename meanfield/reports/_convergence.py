@@ -71,11 +71,17 @@ def convergence_result(found: Convergence, title: str = "N → ∞") -> Result:
         f"Reference ensembles of {reference} particles, horizon {horizon:g}. Each is split into "
         "blocks that run on their own, so that the fluctuation cancels in the bias."
     )
+    limit = found.limit()
+    result.text(
+        f"**L(μ_T) = {limit}** at T = {horizon:g}, extrapolated to N = ∞ at dt = "
+        f"{found.data.attrs['dt']:g} ({limit.shares})."
+    )
     result.text(_table(found))
     for concern in found.concerns:
         result.text(f"**No limit:** {concern}")
     fits = found.exponents.items()
     result.summary["exponents"] = {name: [fit.exponent, fit.low, fit.high] for name, fit in fits}
+    result.summary["limit"] = {"value": limit.value, "error": limit.error} | dict(limit.parts)
     result.summary["concerns"] = found.concerns
     result.figure(
         "errors",

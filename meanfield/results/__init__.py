@@ -4,6 +4,7 @@ from ._claims import Claim as Claim
 from ._claims import claims_table as claims_table
 from ._claims import plain as plain
 from ._critical_point import CriticalPoint as CriticalPoint
+from ._estimate import Estimate as Estimate
 from ._references import Reference as Reference
 from ._references import cite as cite
 from ._references import references as references

@@ -2,8 +2,8 @@
 
 from ._along import RunMeasures as RunMeasures
 from ._along import measures_along as measures_along
+from ._blocks import Draw as Draw
 from ._convergence import Convergence as Convergence
-from ._convergence import Draw as Draw
 from ._convergence import convergence_study as convergence_study
 from ._descent import Descent as Descent
 from ._descent import descent_study as descent_study
@@ -14,6 +14,7 @@ from ._escapes import UnusablePerturbationWarning as UnusablePerturbationWarning
 from ._escapes import escape_study as escape_study
 from ._exponents import CONFIDENCE as CONFIDENCE
 from ._exponents import fit_exponent as fit_exponent
+from ._limit import extrapolated as extrapolated
 from ._matrices import MatrixOf as MatrixOf
 from ._matrices import named_matrices as named_matrices
 from ._measures import MEASURE as MEASURE

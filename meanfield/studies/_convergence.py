@@ -4,33 +4,29 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Key, PyTree
+from jaxtyping import Float, Key
 
-from particles import Ensemble, InvalidInput, sinkhorn_divergence, sliced_wasserstein, wasserstein
-from particles.internal import coordinates
+from particles import Ensemble, InvalidInput
 from saddle_analysis.curves import PowerLaw
 
 from ..flows import AbstractFlow, FlowState
-from ..runs import Checkpoints, Progress, StartWarning, at, map_batch, simulate, whole
-from ._exponents import fit_exponent
-from ._measures import MEASURE, MEASURES, Counts, Measure
+from ..results import Estimate
+from ..runs import Progress, StartWarning
+from ._blocks import Draw, advanced, blocks_of, compared, drawn
+from ._distances import distances
+from ._laws import dataset, fitted, samples, wandering
+from ._limit import limit_of
+from ._measures import Measure
 from ._saved import SavedStudy
 
 if TYPE_CHECKING:
     import xarray
-
-Draw = Callable[[Key[Array, ""], int], Ensemble]
-
-#: A loss whose fluctuation decays more slowly, and surely more slowly than theory, has no limit.
-LEAST_DECAY = -0.35
 
 
 @dataclass(frozen=True)
@@ -57,6 +53,16 @@ class Convergence:
         """Whether the loss concentrates as N grows."""
         return not self.concerns
 
+    def limit(self, time: int = -1) -> Estimate:
+        """L(μ_t) of the mean-field flow, with the bias of order 1/N removed; at the study's dt.
+
+        Its error is that over seeds (95 %), and what the next order in 1/N would change.
+
+        Args:
+            time: number of the record.
+        """
+        return limit_of(self.data, time)
+
     def samples(
         self, measure: Measure, time: int = -1
     ) -> tuple[Float[np.ndarray, " sizes"], Float[np.ndarray, "seeds sizes"]]:
@@ -69,14 +75,14 @@ class Convergence:
         Returns:
             Sizes at which every one of these seeds has a value; none if nothing was measured.
         """
-        return _samples(self.data, measure, time)
+        return samples(self.data, measure, time)
 
 
 def convergence_study(
     flow: AbstractFlow,
     draw: Draw,
     *,
-    key: Key[Array, ""],
+    key: Key[jax.Array, ""],
     horizon: float,
     dt: float,
     sizes: Sequence[int] = tuple(2**n for n in range(6, 14)),
@@ -148,6 +154,8 @@ def convergence_study(
         ... )
         >>> found.exponents["coupling"].exponent < -0.3
         True
+        >>> found.limit().error < 1
+        True
     """
     reference = 2 * max(sizes, default=0) if reference is None else reference
     sizes = _checked(flow, sizes, seeds, reference, times)
@@ -180,8 +188,8 @@ def convergence_study(
         },
         resume,
     )
-    drawn = _drawn(draw, key, seeds, reference)
-    one = jax.tree.map(lambda leaf: leaf[0], drawn)
+    references = drawn(draw, key, seeds, reference)
+    one = jax.tree.map(lambda leaf: leaf[0], references)
     concerns = [str(concern) for concern in flow.landscape.concerns(one)]
     grid = np.linspace(0, horizon, times + 1)
     groups = [reference, *sizes]
@@ -189,7 +197,7 @@ def convergence_study(
     rows: list[list[dict[str, Any]]] = []
     with Progress("N → ∞", 0, work, progress) as bar, warnings.catch_warnings():
         warnings.simplefilter("ignore", StartWarning)  # its concerns are in the result
-        ensembles = {n: _blocks(drawn, n) for n in groups}
+        ensembles = {n: blocks_of(references, n) for n in groups}
         runs: dict[int, Ensemble | FlowState] = dict(ensembles)
         for index, time in enumerate(grid):
             known = [parts.part(f"errors-{index}-{n}") for n in sizes]
@@ -197,26 +205,26 @@ def convergence_study(
             lost = any(parts.damaged(f"errors-{index}-{n}") for n in sizes)
             for place, size in enumerate(left):
                 if saved is None:
-                    runs[size] = state = _advanced(flow, runs[size], float(time), dt)
+                    runs[size] = state = advanced(flow, runs[size], float(time), dt)
                 else:
                     # Where errors are lost, the checkpoints may be of a later time.
                     where = None if lost else parts.checkpoints(size)
-                    state = _advanced(flow, _blocks(drawn, size), float(time), dt, where)
+                    state = advanced(flow, blocks_of(references, size), float(time), dt, where)
                 ensembles[size] = state.ensemble
                 bar.update((index - 1) * len(groups) + place + 1, f"t = {time:.3g}, N = {size}")
             row = []
             for size, found in zip(sizes, known, strict=True):
                 if found is None:
-                    found = _compared(flow, ensembles[reference], ensembles[size], blocks)
+                    found = compared(flow, ensembles[reference], ensembles[size], blocks)
                     if index:  # before the first run nothing is written: it may be refused
                         parts.keep(f"errors-{index}-{size}", found)
                 row.append(found)
             rows.append(row)
-        distances = {}
+        found_distances = {}
         if transport:
             # Not the keys that the references were drawn with.
             keys = [jax.random.fold_in(key, seeds + seed) for seed in range(seeds)]
-            distances = _distances(
+            found_distances = distances(
                 keys[:distance_seeds],
                 ensembles[reference],
                 {n: ensembles[n] for n in sizes},
@@ -227,10 +235,10 @@ def convergence_study(
                 bar=bar,
                 parts=parts,
             )
-    data = _dataset(rows, grid, sizes, distances)
+    data = dataset(rows, grid, sizes, found_distances)
     data.attrs |= {"horizon": horizon, "dt": dt, "reference": reference, "transport": transport}
-    exponents, along = _fitted(data)
-    return Convergence(data, exponents, along, concerns + _wandering(data))
+    exponents, along = fitted(data)
+    return Convergence(data, exponents, along, concerns + wandering(data))
 
 
 def _checked(
@@ -253,205 +261,3 @@ def _checked(
             "would have to share their noise."
         )
     return ordered
-
-
-def _drawn(draw: Draw, key: Array, seeds: int, size: int) -> Ensemble:
-    """One reference for each seed, stacked."""
-    drawn = [draw(jax.random.fold_in(key, seed), size) for seed in range(seeds)]
-    if drawn[0].weights is not None:
-        raise InvalidInput("draw gives weighted particles; the study needs equal weights.")
-    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *drawn)
-
-
-def _blocks(whole: Ensemble, size: int) -> Ensemble:
-    """Every reference cut into blocks of `size` particles: one batch of ensembles."""
-    return jax.tree.map(lambda leaf: leaf.reshape(-1, size, *leaf.shape[2:]), whole)
-
-
-def _advanced(
-    flow: AbstractFlow,
-    start: Ensemble | FlowState,
-    time: float,
-    dt: float,
-    checkpoints: Checkpoints | None = None,
-) -> FlowState:
-    """The ensembles at a time: from a state, or from a start by way of its checkpoints."""
-    run = simulate(
-        flow,
-        start,
-        horizon=time,
-        dt=dt if isinstance(start, Ensemble) else None,
-        record=at(time),
-        batch=True,
-        checkpoints=checkpoints,
-        resume=checkpoints is not None and checkpoints.latest() is not None,
-    )
-    return whole(run).state
-
-
-class _Summary(eqx.Module):
-    """One ensemble's loss and moments."""
-
-    loss: Array
-    moments: PyTree
-
-
-@eqx.filter_jit
-def _compared(flow: AbstractFlow, whole: Ensemble, blocks: Ensemble, kept: int) -> dict[str, Any]:
-    """Per seed, averages over blocks; the losses of the first blocks too."""
-    landscape, chunk = flow.landscape, flow.chunk
-    seeds = jax.tree.leaves(whole)[0].shape[0]
-
-    def summary(ensemble: Ensemble) -> _Summary:
-        return _Summary(*landscape.value_and_moments(ensemble, chunk=chunk))
-
-    def one(seed: tuple[Ensemble, Ensemble]) -> dict[str, Any]:
-        reference, own = seed
-        far = summary(reference)
-        near = map_batch(landscape, summary, own)
-        count = near.loss.shape[0]
-        moved = jax.tree.map(
-            lambda x, y: jnp.sum((x.reshape(y.shape) - y) ** 2) / reference.size,
-            own.particles,
-            reference.particles,
-        )
-        error = jax.tree.map(lambda m, r: jnp.sum((m - r) ** 2) / count, near.moments, far.moments)
-        return {
-            "coupling": sum(jax.tree.leaves(moved)),
-            "moments": sum(jax.tree.leaves(error)),
-            "bias": jnp.mean(near.loss) - far.loss,
-            "fluctuation": jnp.var(near.loss, ddof=1),
-            "loss": near.loss[:kept],
-            "reference_loss": far.loss,
-        }
-
-    own = jax.tree.map(lambda leaf: leaf.reshape(seeds, -1, *leaf.shape[1:]), blocks)
-    return jax.lax.map(one, (whole, own))
-
-
-def _distances(
-    keys: Sequence[Array],
-    whole: Ensemble,
-    blocks: dict[int, Ensemble],
-    *,
-    most: int,
-    exact: int,
-    projections: int,
-    epsilon: float | None,
-    bar: Progress,
-    parts: SavedStudy,
-) -> dict[str, np.ndarray]:
-    """At the horizon, the first block of some seeds against other particles of its reference.
-
-    W2 and Sinkhorn against the last `most` particles, the sliced distance against the second half:
-    always disjoint from the block, so that the two samples are independent but for the flow.
-    """
-    leaf = jax.tree.leaves(whole)[0]
-    seeds, reference = leaf.shape[:2]
-    names = [measure.name for measure in MEASURES if measure.at_horizon]
-    found = {name: np.full((seeds, len(blocks)), np.nan) for name in names}
-    for place, (size, block) in enumerate(blocks.items()):
-        known = parts.part(f"distances-{size}")
-        if known is not None:
-            for name in names:
-                found[name][:, place] = known[name]
-            continue
-        own = jax.tree.map(lambda x, n=size: x.reshape(seeds, -1, n, *x.shape[2:])[:, 0], block)
-        for seed, key in enumerate(keys):
-            bar.update(bar.end, f"distances, N = {size}, seed {seed}")
-            mu = jax.tree.map(lambda x, s=seed: x[s], own)
-            everyone = jax.tree.map(lambda x, s=seed: x[s], whole)
-            half = jax.tree.map(lambda x: x[reference // 2 :], everyone)
-            if size <= reference // 2:
-                distance = sliced_wasserstein(key, mu, half, projections=projections)
-                found["sliced"][seed, place] = distance**2
-            if size <= most:
-                last = jax.tree.map(lambda x: x[reference - most :], everyone)
-                blur = _variance(everyone) if epsilon is None else epsilon
-                found["sinkhorn"][seed, place] = sinkhorn_divergence(mu, last, blur)
-                if most % size == 0 and seed < exact:
-                    found["w2"][seed, place] = wasserstein(mu, last)
-        parts.keep(f"distances-{size}", {name: found[name][:, place] for name in names})
-    return found
-
-
-def _variance(ensemble: Ensemble) -> float:
-    points = coordinates(ensemble)
-    return float(jnp.sum(jnp.var(points, axis=0)))
-
-
-def _dataset(
-    rows: list[list[dict[str, Any]]],
-    times: np.ndarray,
-    sizes: Sequence[int],
-    distances: dict[str, np.ndarray],
-) -> xarray.Dataset:
-    import xarray
-
-    axes = ("time", "size", "seed")
-    units = {measure.name: measure.unit for measure in MEASURES} | {"loss": "loss"}
-    stacked = {
-        name: np.stack([[np.asarray(cell[name]) for cell in row] for row in rows])
-        for name in rows[0][0]
-    }
-    reference = stacked.pop("reference_loss")[:, 0]
-    variables: dict[str, Any] = {
-        name: (axes if value.ndim == 3 else (*axes, "block"), value, {"units": units[name]})
-        for name, value in stacked.items()
-    }
-    variables["reference_loss"] = (("time", "seed"), reference, {"units": "loss"})
-    for name, value in distances.items():
-        variables[name] = (("seed", "size"), value, {"units": units[name]})
-    coordinates = {"time": ("time", times, {"units": "flow time"}), "size": list(sizes)}
-    return xarray.Dataset(variables, coordinates)
-
-
-def _samples(data: xarray.Dataset, measure: Measure, time: int) -> tuple[np.ndarray, np.ndarray]:
-    if measure.name not in data:
-        return np.zeros(0), np.zeros((0, 0))
-    values = data[measure.name]
-    values = (values if measure.at_horizon else values.isel(time=time)).transpose("seed", "size")
-    rows = values.values[np.isfinite(values.values).any(axis=1)]
-    known = np.isfinite(rows).all(axis=0) & (rows.shape[0] > 0)
-    counts = Counts(data.attrs["reference"], data.attrs["transport"])
-    sizes = measure.effective_size(data["size"].values.astype(float), counts)
-    return sizes[known], rows[:, known]
-
-
-def _fitted(data: xarray.Dataset) -> tuple[dict[str, PowerLaw], dict[str, list[PowerLaw]]]:
-    """The exponents of all measures at the horizon, and along the run."""
-    along, final = {}, {}
-    for measure in MEASURES:
-        if measure.order is None or measure.name not in data:
-            continue
-        times = [-1] if measure.at_horizon else range(data.sizes["time"])
-        fits = [
-            # Distances are of few sizes: a plain straight line.
-            fit_exponent(
-                *_samples(data, measure, time),
-                power=measure.power,
-                correction=not measure.at_horizon,
-            )
-            for time in times
-        ]
-        final[measure.name] = fits[-1]
-        if not measure.at_horizon:
-            along[measure.name] = fits
-    return final, along
-
-
-def _wandering(data: xarray.Dataset) -> list[str]:
-    """A loss that does not concentrate has no limit, whatever the reason."""
-    fluctuation = MEASURE["fluctuation"]
-    assert fluctuation.order is not None
-    # A straight line: the correction of the finer fit costs the certainty that is wanted here.
-    found = fit_exponent(
-        *_samples(data, fluctuation, -1), power=fluctuation.power, correction=False
-    )
-    if not (found.exponent > LEAST_DECAY and found.low > fluctuation.order):
-        return []
-    return [
-        "the loss does not concentrate as N grows: its standard deviation over draws goes as "
-        f"N^{found.exponent:.2f} (95 % from {found.low:.2f} to {found.high:.2f}) where theory has "
-        "N^-0.5, so no N → ∞ limit is in sight."
-    ]

@@ -17,6 +17,7 @@ from meanfield.flows import Diffusion
 from meanfield.reports import convergence_result
 from meanfield.runs import RunInterrupted
 from meanfield.studies import MEASURE, MEASURES, fit_exponent
+from meanfield.studies._limit import limit_of
 from meanfield.studies._saved import SavedStudy
 from particles import Ensemble, InvalidInput, gaussian
 
@@ -162,6 +163,39 @@ def test_effective_sizes_are_those_of_the_theory(springs) -> None:
     for name, scales in expected.items():
         np.testing.assert_allclose(springs.samples(MEASURE[name])[0], scales, rtol=1e-12)
     assert len(springs.samples(MEASURE["w2"])[1]) == 4  # of five seeds
+
+
+def test_richardson_removes_the_bias_of_the_limit(springs) -> None:
+    """L(μ_t) = ½α e^(−2αt)|E m|², and E L of N particles lies ½α e^(−2αt)·2/N above it."""
+    for record, time in enumerate((0.0, 0.5, 1.0)):
+        limit, exact = springs.limit(record), 0.4 * np.exp(-1.6 * time) * 2
+        assert limit.contains(exact)
+        whole = springs.data["reference_loss"].isel(time=record).values
+        spread = [springs.data["bias"].isel(time=record).sel(size=n).values for n in (32, 16)]
+        # The bias is 1/N and nothing else, in the mean over draws: the next order is noise.
+        assert limit.value == pytest.approx(np.mean(whole - spread[0]), rel=1e-9)
+        assert limit.parts["extrapolation"] < limit.parts["draws"]
+
+
+def test_the_limit_is_unbiased_and_its_error_covers_it() -> None:
+    """E|m|² = 2 + 2/N for the mean of N points around (1, 1): of 100 intervals about 95 hold 2."""
+    found = []
+    for seed in range(100):
+        points = np.random.default_rng(seed).normal(1.0, 1.0, (8, 64, 2))
+        rows = {
+            n: np.sum(points.reshape(8, -1, n, 2).mean(axis=2) ** 2, axis=-1).mean(axis=1)
+            for n in (64, 32, 16)
+        }
+        bias = np.stack([rows[n] - rows[64] for n in (16, 32)])[None]
+        data = {
+            "reference_loss": (("time", "seed"), rows[64][None]),
+            "bias": (("time", "size", "seed"), bias),
+        }
+        found.append(limit_of(xarray.Dataset(data, {"size": [16, 32]}, {"reference": 64})))
+    errors = np.array([one.value - 2.0 for one in found])
+    assert abs(errors.mean()) < 3 * errors.std() / 10  # the bias of N = 64 is 0.03, 1.9 of these
+    hits = sum(one.contains(2.0) for one in found)
+    assert hits >= 95 - 3 * np.sqrt(100 * 0.95 * 0.05)
 
 
 @pytest.mark.filterwarnings("error")

@@ -1,0 +1,92 @@
+"""References cut into blocks, run, and compared with them: what an N → ∞ study measures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Key, PyTree
+
+from particles import Ensemble, InvalidInput
+
+from ..flows import AbstractFlow, FlowState
+from ..runs import Checkpoints, at, map_batch, simulate, whole
+
+Draw = Callable[[Key[Array, ""], int], Ensemble]
+
+
+def drawn(draw: Draw, key: Array, seeds: int, size: int) -> Ensemble:
+    """One reference for each seed, stacked."""
+    drawn = [draw(jax.random.fold_in(key, seed), size) for seed in range(seeds)]
+    if drawn[0].weights is not None:
+        raise InvalidInput("draw gives weighted particles; the study needs equal weights.")
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *drawn)
+
+
+def blocks_of(whole: Ensemble, size: int) -> Ensemble:
+    """Every reference cut into blocks of `size` particles: one batch of ensembles."""
+    return jax.tree.map(lambda leaf: leaf.reshape(-1, size, *leaf.shape[2:]), whole)
+
+
+def advanced(
+    flow: AbstractFlow,
+    start: Ensemble | FlowState,
+    time: float,
+    dt: float,
+    checkpoints: Checkpoints | None = None,
+) -> FlowState:
+    """The ensembles at a time: from a state, or from a start by way of its checkpoints."""
+    run = simulate(
+        flow,
+        start,
+        horizon=time,
+        dt=dt if isinstance(start, Ensemble) else None,
+        record=at(time),
+        batch=True,
+        checkpoints=checkpoints,
+        resume=checkpoints is not None and checkpoints.latest() is not None,
+    )
+    return whole(run).state
+
+
+class _Summary(eqx.Module):
+    """One ensemble's loss and moments."""
+
+    loss: Array
+    moments: PyTree
+
+
+@eqx.filter_jit
+def compared(flow: AbstractFlow, whole: Ensemble, blocks: Ensemble, kept: int) -> dict[str, Any]:
+    """Per seed, averages over blocks; the losses of the first blocks too."""
+    landscape, chunk = flow.landscape, flow.chunk
+    seeds = jax.tree.leaves(whole)[0].shape[0]
+
+    def summary(ensemble: Ensemble) -> _Summary:
+        return _Summary(*landscape.value_and_moments(ensemble, chunk=chunk))
+
+    def one(seed: tuple[Ensemble, Ensemble]) -> dict[str, Any]:
+        reference, own = seed
+        far = summary(reference)
+        near = map_batch(landscape, summary, own)
+        count = near.loss.shape[0]
+        moved = jax.tree.map(
+            lambda x, y: jnp.sum((x.reshape(y.shape) - y) ** 2) / reference.size,
+            own.particles,
+            reference.particles,
+        )
+        error = jax.tree.map(lambda m, r: jnp.sum((m - r) ** 2) / count, near.moments, far.moments)
+        return {
+            "coupling": sum(jax.tree.leaves(moved)),
+            "moments": sum(jax.tree.leaves(error)),
+            "bias": jnp.mean(near.loss) - far.loss,
+            "fluctuation": jnp.var(near.loss, ddof=1),
+            "loss": near.loss[:kept],
+            "reference_loss": far.loss,
+        }
+
+    own = jax.tree.map(lambda leaf: leaf.reshape(seeds, -1, *leaf.shape[1:]), blocks)
+    return jax.lax.map(one, (whole, own))
