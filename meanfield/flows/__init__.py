@@ -12,6 +12,8 @@ from ._jumps import Diffusion as Diffusion
 from ._jumps import Jump as Jump
 from ._jumps import Projection as Projection
 from ._jumps import Resampling as Resampling
+from ._noise import SharedNoise as SharedNoise
+from ._noise import whole_key as whole_key
 from ._scheme_flow import AbstractSchemeFlow as AbstractSchemeFlow
 from ._scheme_flow import require_step as require_step
 from ._schemes import Scheme as Scheme

@@ -15,6 +15,7 @@ from jaxtyping import Array, Bool, Float, Key, PyTree
 from landscapes import AbstractLandscape, StartWarning
 from particles import Ensemble
 
+from ._noise import SharedNoise, whole_key
 from ._state import FlowState, Observation
 
 F = TypeVar("F", bound="AbstractFlow")
@@ -64,7 +65,7 @@ class AbstractFlow(eqx.Module):
         ensemble: Ensemble,
         dt: float | Array,
         fast: PyTree | None = None,
-        key: Key[Array, ""] | None = None,
+        key: Key[Array, ""] | SharedNoise | None = None,
     ) -> FlowState:
         """The state at time zero.
 
@@ -72,7 +73,7 @@ class AbstractFlow(eqx.Module):
             ensemble: N particles.
             dt: step size in flow time (the first one, where the step is controlled).
             fast: start of the fast variables, for flows off the two-timescale limit.
-            key: random key, needed where steps are random.
+            key: random key, needed where steps are random; or noise that ensembles share.
 
         Raises:
             InvalidInput: an ensemble or option that the flow cannot start from.
@@ -113,14 +114,18 @@ class AbstractFlow(eqx.Module):
 
     def restarted(self, state: FlowState, ensemble: Ensemble) -> FlowState:
         """The state at the same time with other particles, at rest, in the two-timescale limit."""
-        key = None if state.key is None else jax.random.wrap_key_data(state.key)
-        fresh = self.start(ensemble, state.dt, key=key)
+        fresh = self.start(ensemble, state.dt, key=whole_key(state.key))
         clock = lambda s: (s.time, s.time_error, s.step, s.dissipated)  # noqa: E731
         return eqx.tree_at(clock, fresh, clock(state))
 
     def concerns(self, ensemble: Ensemble) -> list[StartWarning]:
         """Sentences about what may mislead in a run from this ensemble."""
         return self.landscape.concerns(ensemble)
+
+    @property
+    def shares_noise(self) -> bool:
+        """Whether ensembles can share their noise, so that studies can compare them."""
+        return not self.random
 
     @property
     def controlled(self) -> bool:

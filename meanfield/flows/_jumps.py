@@ -15,6 +15,7 @@ from jaxtyping import Array, Float, Key
 from particles import Ensemble, InvalidInput
 
 from ._base import Balance, scalar
+from ._noise import normals
 
 
 class Jump(eqx.Module):
@@ -42,6 +43,9 @@ class Jump(eqx.Module):
     fixed_step: ClassVar[bool] = False
     #: Whether particle i stays particle i: otherwise momenta would no longer fit.
     keeps_order: ClassVar[bool] = True
+    #: Whether it also takes a key for each particle, draws a particle's noise from that alone, and
+    #: jumps of dt/2 twice are in law one of dt: then ensembles can share their noise.
+    shares_noise: ClassVar[bool] = False
 
     @abc.abstractmethod
     def __call__(
@@ -72,23 +76,23 @@ class Diffusion(Jump):
     random: ClassVar[bool] = True
     share: ClassVar[float | None] = None
     fixed_step: ClassVar[bool] = True
+    shares_noise: ClassVar[bool] = True
 
     def __init__(self, temperature: float):
         require_rate("temperature", temperature)
         self.temperature = scalar(temperature)
 
     def __call__(
-        self, key: Key[Array, ""] | None, dt: Float[Array, ""], ensemble: Ensemble
+        self, key: Key[Array, "..."] | None, dt: Float[Array, ""], ensemble: Ensemble
     ) -> Ensemble:
         """Independent normal noise of variance 2τ dt on every coordinate of every particle."""
         assert key is not None
         scale = jnp.sqrt(2 * self.temperature * dt)
-        leaves, structure = jax.tree.flatten(ensemble.particles)
-        moved = [
-            leaf + scale.astype(leaf.dtype) * jax.random.normal(k, leaf.shape, leaf.dtype)
-            for k, leaf in zip(jax.random.split(key, len(leaves)), leaves, strict=True)
-        ]
-        return ensemble.with_particles(jax.tree.unflatten(structure, moved))
+        noise = normals(key, ensemble.particles)
+        moved = jax.tree.map(
+            lambda leaf, z: leaf + scale.astype(leaf.dtype) * z, ensemble.particles, noise
+        )
+        return ensemble.with_particles(moved)
 
     def describe(self) -> dict[str, str | int | float]:
         """The temperature."""

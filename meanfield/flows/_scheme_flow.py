@@ -19,6 +19,7 @@ from particles.internal import leaf_names, require_finite
 
 from ._base import AbstractFlow, Balance
 from ._jumps import Jump, Projection, remaining_balance
+from ._noise import SharedNoise, common_key, own_keys, raw_key, require_shared, whole_key
 from ._schemes import Scheme
 from ._state import FlowState, Observation
 
@@ -88,7 +89,7 @@ class AbstractSchemeFlow(AbstractFlow):
         ensemble: Ensemble,
         dt: float | Array,
         fast: PyTree | None = None,
-        key: Key[Array, ""] | None = None,
+        key: Key[Array, ""] | SharedNoise | None = None,
     ) -> FlowState:
         """The state at time zero.
 
@@ -96,7 +97,7 @@ class AbstractSchemeFlow(AbstractFlow):
             ensemble: N particles.
             dt: step size in flow time (the first one, for an adaptive scheme).
             fast: start of the fast variables; by default their equilibrium.
-            key: random key, needed where steps are random.
+            key: random key, needed where steps are random; or noise that ensembles share.
 
         Raises:
             InvalidInput: non-finite particles, a step that is not positive, particles of another
@@ -113,8 +114,10 @@ class AbstractSchemeFlow(AbstractFlow):
             )
         ensemble, momentum, fast = self._begin(ensemble, fast)
         zero, dt = jnp.zeros((), dtype), jnp.asarray(dt, dtype)
-        raw = jax.random.key_data(key) if self.random and key is not None else None
-        first = None if raw is None else jax.random.wrap_key_data(raw)
+        require_shared(self.jumps, key, ensemble.size)
+        raw = raw_key(key) if self.random else None
+        first = whole_key(raw)
+        first = common_key(first, 0) if isinstance(first, SharedNoise) else first
         y = self._moving(ensemble, momentum, fast, zero)
         return FlowState(
             time=zero,
@@ -139,9 +142,8 @@ class AbstractSchemeFlow(AbstractFlow):
         until = jnp.asarray(until, state.time.dtype)
         remaining = until - state.time
         dt = jnp.minimum(state.dt, remaining) if self.controlled else state.dt
-        key = None
-        if state.key is not None:
-            key = jax.random.fold_in(jax.random.wrap_key_data(state.key), state.step)
+        source = whole_key(state.key)
+        key = common_key(source, state.step)
         y = self._moving(state.ensemble, state.momentum, state.fast, state.dissipated)
         field = self._field(state.ensemble, self._seen(key), state.time)
         jumped = jnp.asarray(bool(self.jumps) or self.random)
@@ -159,7 +161,7 @@ class AbstractSchemeFlow(AbstractFlow):
             time=time,
             time_error=time_error,
             step=state.step + 1,
-            ensemble=self._jump(key, dt, _pushed(state.ensemble, new)),
+            ensemble=self._jumps_of(source, state.step, dt, _pushed(state.ensemble, new)),
             momentum=new.momentum,
             fast=new.fast,
             dissipated=new.dissipated,
@@ -199,9 +201,34 @@ class AbstractSchemeFlow(AbstractFlow):
         return [] if projected else self.landscape.concerns(ensemble)
 
     @property
+    def shares_noise(self) -> bool:
+        """Whether ensembles can share their noise."""
+        return all(jump.shares_noise or not jump.random for jump in self.jumps)
+
+    @property
     def controlled(self) -> bool:
         """Whether the step size follows the scheme's error estimate."""
         return self.scheme.adaptive
+
+    def _jumps_of(
+        self,
+        source: Key[Array, ""] | SharedNoise | None,
+        step: Array,
+        dt: Array,
+        ensemble: Ensemble,
+    ) -> Ensemble:
+        """All jumps after a step; with shared noise, as many as the noise has increments in it."""
+        if not isinstance(source, SharedNoise):
+            return self._jump(common_key(source, step), dt, ensemble)
+        first, part = step * source.substeps, dt / source.substeps.astype(dt.dtype)
+
+        def once(index: Array, ensemble: Ensemble) -> Ensemble:
+            for stream, jump in enumerate(self.jumps):
+                key = own_keys(source, first + index, stream + 1) if jump.random else None
+                ensemble = jump(key, part, ensemble)
+            return ensemble
+
+        return jax.lax.fori_loop(0, source.substeps, once, ensemble)
 
     def _jump(self, key: Array | None, dt: Array, ensemble: Ensemble) -> Ensemble:
         for index, jump in enumerate(self.jumps):  # stream 0 draws the batch

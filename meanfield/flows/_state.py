@@ -10,6 +10,8 @@ from jaxtyping import Array, Bool, Float, Int, PyTree, UInt32
 from landscapes import Observable
 from particles import Ensemble
 
+from ._noise import SharedNoise
+
 
 class FlowState(eqx.Module):
     """What the next step needs, and nothing else; a pytree that can be saved and restored.
@@ -30,7 +32,7 @@ class FlowState(eqx.Module):
             because the step vanished; the state before that step is kept.
         carried: the scheme's own memory.
         key: raw data of the random key, from which every step derives its own; `None` where nothing
-            is random.
+            is random. Or the noise that ensembles share.
     """
 
     time: Float[Array, ""]
@@ -43,7 +45,7 @@ class FlowState(eqx.Module):
     dt: Float[Array, ""]
     finite: Bool[Array, ""]
     carried: PyTree
-    key: UInt32[Array, "..."] | None
+    key: UInt32[Array, "..."] | SharedNoise | None
 
 
 class Observation(NamedTuple):

@@ -19,7 +19,7 @@ from jaxtyping import Array, PyTree
 from particles import Ensemble
 from particles.internal import to_host
 
-from ..flows import AbstractFlow, FlowState
+from ..flows import AbstractFlow, FlowState, SharedNoise
 from ._batches import map_batch
 
 
@@ -28,7 +28,7 @@ def begin(
     ensemble: Ensemble,
     dt: float,
     fast: PyTree | None,
-    key: Array | None,
+    key: Array | SharedNoise | None,
     batch: bool,
 ) -> FlowState:
     """The first state, in one program; checks of values are the caller's."""
@@ -135,7 +135,7 @@ def _begin(
     ensemble: Ensemble,
     dt: Array,
     fast: PyTree | None,
-    key: Array | None,
+    key: Array | SharedNoise | None,
     batch: bool,
 ) -> FlowState:
     if not batch:

@@ -15,7 +15,7 @@ from landscapes import StartWarning
 from particles import Ensemble, InvalidInput
 from particles.internal import require_finite
 
-from ..flows import AbstractFlow, FlowState, require_step
+from ..flows import AbstractFlow, FlowState, SharedNoise, require_step, whole_key
 from ._checkpoints import Checkpoints, Restored
 from ._compiled import begin
 from ._fingerprint import Fingerprint
@@ -29,7 +29,7 @@ def first_state(
     start: Ensemble | FlowState,
     dt: float | None,
     fast: PyTree | None,
-    key: Array | None,
+    key: Array | SharedNoise | None,
     batch: bool,
 ) -> FlowState:
     """The state that a run begins with."""
@@ -44,7 +44,7 @@ def first_state(
     require_step(dt)
     # The first state is computed in compiled code, which sees no values: they are checked here.
     require_finite("start" if batch else "ensemble", start.particles)
-    if batch and key is not None and key.ndim == 0:
+    if batch and isinstance(key, Array) and key.ndim == 0:
         key = jax.random.split(key, jax.tree.leaves(start)[0].shape[0])
     state = begin(flow, start, dt, fast, key, batch)
     if not bool((np.asarray(state.dt) > 0).all()):
@@ -117,7 +117,7 @@ def _continued(
     state: FlowState,
     dt: float | None,
     fast: PyTree | None,
-    key: Array | None,
+    key: Array | SharedNoise | None,
     batch: bool,
 ) -> FlowState:
     if fast is not None:
@@ -126,8 +126,7 @@ def _continued(
         raise InvalidInput("key is given, but start is a state, which holds the key.")
 
     def anew(s: FlowState) -> FlowState:
-        key = None if s.key is None else jax.random.wrap_key_data(s.key)
-        return flow.start(s.ensemble, s.dt, s.fast, key)
+        return flow.start(s.ensemble, s.dt, s.fast, whole_key(s.key))
 
     like = jax.eval_shape(jax.vmap(anew) if batch else anew, state)
     if jax.tree.structure(like) != jax.tree.structure(state):

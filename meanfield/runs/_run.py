@@ -14,7 +14,7 @@ from jaxtyping import Array, Key, PyTree
 from particles import Ensemble, InvalidInput
 
 from ..costs import calibrated_chunk
-from ..flows import AbstractFlow, FlowState
+from ..flows import AbstractFlow, FlowState, SharedNoise
 from ._blocks import Blocks, record_now
 from ._checkpoints import Checkpoints
 from ._compiled import advance, copied
@@ -94,7 +94,7 @@ def simulate(
     horizon: float,
     dt: float | None = None,
     fast: PyTree | None = None,
-    key: Key[Array, "..."] | None = None,
+    key: Key[Array, "..."] | SharedNoise | None = None,
     record: Schedule | None = None,
     statistics: Sequence[Statistic] = (),
     snapshots: Schedule | None = None,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import equinox as eqx
@@ -12,7 +12,7 @@ from jaxtyping import Array, Key, PyTree
 
 from particles import Ensemble, InvalidInput
 
-from ..flows import AbstractFlow, FlowState
+from ..flows import AbstractFlow, FlowState, SharedNoise
 from ..runs import Checkpoints, at, map_batch, simulate, whole
 
 Draw = Callable[[Key[Array, ""], int], Ensemble]
@@ -31,12 +31,23 @@ def blocks_of(whole: Ensemble, size: int) -> Ensemble:
     return jax.tree.map(lambda leaf: leaf.reshape(-1, size, *leaf.shape[2:]), whole)
 
 
+def noise_of(
+    flow: AbstractFlow, keys: Sequence[Array], reference: int, size: int
+) -> SharedNoise | None:
+    """Noise that blocks of `size` particles share with their references, one key for each."""
+    if not flow.random:
+        return None
+    own = [SharedNoise.of(key, reference).blocks(size) for key in keys]
+    return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *own)
+
+
 def advanced(
     flow: AbstractFlow,
     start: Ensemble | FlowState,
     time: float,
     dt: float,
     checkpoints: Checkpoints | None = None,
+    noise: SharedNoise | None = None,
 ) -> FlowState:
     """The ensembles at a time: from a state, or from a start by way of its checkpoints."""
     run = simulate(
@@ -45,6 +56,7 @@ def advanced(
         horizon=time,
         dt=dt if isinstance(start, Ensemble) else None,
         record=at(time),
+        key=noise if isinstance(start, Ensemble) else None,
         batch=True,
         checkpoints=checkpoints,
         resume=checkpoints is not None and checkpoints.latest() is not None,

@@ -18,7 +18,7 @@ from saddle_analysis.curves import PowerLaw
 from ..flows import AbstractFlow, FlowState
 from ..results import Estimate
 from ..runs import Progress, StartWarning
-from ._blocks import Draw, advanced, blocks_of, compared, drawn
+from ._blocks import Draw, advanced, blocks_of, compared, drawn, noise_of
 from ._distances import distances
 from ._laws import dataset, fitted, samples, wandering
 from ._limit import limit_of
@@ -109,7 +109,8 @@ def convergence_study(
     1/N, and so has the fit. (theory.md, section 7; SZN91)
 
     Args:
-        flow: any flow without random steps, on any landscape.
+        flow: any flow on any landscape. Where steps are random, block and reference share the
+            noise: particle by particle, and every batch.
         draw: i.i.d. particles, `draw(key, size)`.
         key: random key; seeds are folded in.
         horizon: flow time.
@@ -131,8 +132,8 @@ def convergence_study(
 
     Raises:
         InvalidInput: a size that does not divide the reference, fewer than two seeds, a count out
-            of range, a flow with random steps (block and reference would need the same noise), or
-            `saved` holds another study.
+            of range, a flow whose noise ensembles cannot share (such as resampling), or `saved`
+            holds another study.
         FlowFailed: all seeds of one size fail.
         RunInterrupted: Ctrl-C or SIGTERM; what is in `saved` is kept.
 
@@ -194,6 +195,8 @@ def convergence_study(
     grid = np.linspace(0, horizon, times + 1)
     groups = [reference, *sizes]
     work = float(times * len(groups))
+    # Not the keys of references and distances.
+    noises = [jax.random.fold_in(key, 2 * seeds + seed) for seed in range(seeds)]
     rows: list[list[dict[str, Any]]] = []
     with Progress("N → ∞", 0, work, progress) as bar, warnings.catch_warnings():
         warnings.simplefilter("ignore", StartWarning)  # its concerns are in the result
@@ -204,12 +207,15 @@ def convergence_study(
             left = groups if index and (None in known or index == times) else ()
             lost = any(parts.damaged(f"errors-{index}-{n}") for n in sizes)
             for place, size in enumerate(left):
+                noise = noise_of(flow, noises, reference, size)
                 if saved is None:
-                    runs[size] = state = advanced(flow, runs[size], float(time), dt)
+                    runs[size] = state = advanced(flow, runs[size], float(time), dt, noise=noise)
                 else:
                     # Where errors are lost, the checkpoints may be of a later time.
                     where = None if lost else parts.checkpoints(size)
-                    state = advanced(flow, blocks_of(references, size), float(time), dt, where)
+                    state = advanced(
+                        flow, blocks_of(references, size), float(time), dt, where, noise
+                    )
                 ensembles[size] = state.ensemble
                 bar.update((index - 1) * len(groups) + place + 1, f"t = {time:.3g}, N = {size}")
             row = []
@@ -255,9 +261,9 @@ def _checked(
         raise InvalidInput(
             f"seeds is {seeds} and times is {times}; at least 2 seeds and 1 time are needed."
         )
-    if flow.random:
+    if not flow.shares_noise:
         raise InvalidInput(
-            "flow has random steps; the study needs a flow without, since block and reference "
-            "would have to share their noise."
+            "flow has random steps that ensembles cannot share, such as resampling; the study "
+            "needs a flow without, since block and reference must see the same noise."
         )
     return ordered

@@ -26,7 +26,7 @@ def extrapolated(scales: Float[np.ndarray, " sizes"], values: np.ndarray) -> np.
 
     Example:
         >>> n = np.array([10.0, 20.0])
-        >>> float(extrapolated(1 / n, 5 + 3 / n))
+        >>> round(float(extrapolated(1 / n, 5 + 3 / n)), 9)
         5.0
     """
     weights = [

@@ -13,7 +13,7 @@ from helpers import attention
 
 from landscapes import neuron_start
 from meanfield import GradientFlow, Outcome, convergence_study
-from meanfield.flows import Diffusion
+from meanfield.flows import Resampling
 from meanfield.reports import convergence_result
 from meanfield.runs import RunInterrupted
 from meanfield.studies import MEASURE, MEASURES, fit_exponent
@@ -123,9 +123,9 @@ def test_refusals() -> None:
         convergence_study(flow, draw, sizes=[4], transport=-1, **options)
     with pytest.raises(InvalidInput, match="blocks is 0"):
         convergence_study(flow, draw, sizes=[4], blocks=0, **options)
-    noisy = GradientFlow(Springs(), jumps=(Diffusion(1.0),))
-    with pytest.raises(InvalidInput, match="random steps"):
-        convergence_study(noisy, draw, sizes=[4], **options)
+    redrawn = GradientFlow(Springs(), birth_death=1.0, jumps=(Resampling(0.5),))
+    with pytest.raises(InvalidInput, match="random steps that ensembles cannot share"):
+        convergence_study(redrawn, draw, sizes=[4], **options)
 
     def weighted(key: jax.Array, size: int) -> Ensemble:
         return Ensemble(draw(key, size).particles, jnp.arange(1.0, size + 1))
