@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, Int, Key
 
-from ..networks import Activation, NeuronLandscape
+from ..networks import Activation, HermiteModes, NeuronLandscape
 
 
 class MLPAttentionBatch(NeuronLandscape):
@@ -32,7 +32,7 @@ class MLPAttentionBatch(NeuronLandscape):
         noise: on the features of each query, in units of the square root of the ridge.
     """
 
-    x: Float[Array, "samples inputs"]
+    x: Float[Array, "samples inputs"] | HermiteModes
     f: Float[Array, "samples outputs"]
     ridge: Float[Array, ""]
     equilibrium: Callable[[Array], Array]

@@ -13,6 +13,7 @@ from jaxtyping import Array, Float, Key
 from particles import Ensemble, InvalidInput
 
 from .._precisely import compiled_precisely
+from ..networks import HermiteModes
 from ._landscape import MLPAttentionLandscape
 
 
@@ -115,6 +116,8 @@ def in_context_error(
             "prompts at least 2."
         )
     test = landscape if test is None else test
+    if isinstance(test.x, HermiteModes):
+        raise InvalidInput("test has Hermite modes and no points to make prompts of; give samples.")
     if (test.x.shape[1], test.f.shape[1]) != (landscape.x.shape[1], landscape.f.shape[1]):
         raise InvalidInput(
             f"test has {test.x.shape[1]} inputs and {test.f.shape[1]} outputs; the landscape has "

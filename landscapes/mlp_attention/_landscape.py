@@ -21,12 +21,14 @@ from .._spans import fractions_inside, orthonormal_features
 from .._warnings import DependentFeaturesWarning, NoLimitWarning, SingularWarning, StartWarning
 from ..networks import (
     Activation,
+    HermiteModes,
     Neuron,
     NeuronLandscape,
     activation_from,
     canonical_form,
     checked_samples,
     draw_inputs,
+    hermite_expansion,
     network_output,
 )
 from ._batch import MLPAttentionBatch, draw_prompts
@@ -56,7 +58,7 @@ class MLPAttentionLandscape(NeuronLandscape):
     meaningless number, and zero-mean output weights no limit as N → ∞; `concerns` says so.
 
     Args:
-        x: inputs, shape `(samples, inputs)`.
+        x: inputs, shape `(samples, inputs)`; or `HermiteModes`, for all Gaussian inputs.
         f: target features f° at the inputs, shape `(samples, outputs)`.
         activation: a name in `landscapes.networks.ACTIVATIONS`, or an elementwise callable.
         ridge: ρ ≥ 0.
@@ -64,7 +66,7 @@ class MLPAttentionLandscape(NeuronLandscape):
 
     Raises:
         InvalidInput: shapes disagree, numbers are not finite, more target features than samples,
-            negative ridge, or a prompt length below one.
+            negative ridge, a prompt length below one, or a finite one on Hermite modes.
 
     Example:
         >>> import jax.numpy as jnp
@@ -74,7 +76,7 @@ class MLPAttentionLandscape(NeuronLandscape):
         0.0
     """
 
-    x: Float[Array, "samples inputs"]
+    x: Float[Array, "samples inputs"] | HermiteModes
     f: Float[Array, "samples outputs"]
     ridge: Float[Array, ""]
     inverse_context: Float[Array, ""]
@@ -82,7 +84,7 @@ class MLPAttentionLandscape(NeuronLandscape):
 
     def __init__(
         self,
-        x: ArrayLike,
+        x: ArrayLike | HermiteModes,
         f: ArrayLike,
         activation: str | Activation = "tanh",
         *,
@@ -110,6 +112,8 @@ class MLPAttentionLandscape(NeuronLandscape):
         self.ridge = jnp.asarray(ridge, self.x.dtype)
         self.inverse_context = jnp.asarray(1.0 / context_length, self.x.dtype)
         self.activation = activation_from(activation)
+        if isinstance(self.x, HermiteModes):
+            hermite_expansion(self.activation)  # refuses one that has none
         self.require_valid()
 
     @classmethod
@@ -170,6 +174,11 @@ class MLPAttentionLandscape(NeuronLandscape):
             raise InvalidInput(f"ridge is {ridge}; it must be finite and not negative.")
         if not (isinstance(inverse, Tracer) or 0 <= float(inverse) <= 1):
             raise InvalidInput(f"inverse_context is {inverse}; it must lie between 0 and 1.")
+        if isinstance(self.x, HermiteModes) and not isinstance(inverse, Tracer) and inverse > 0:
+            raise InvalidInput(
+                f"context_length is {1 / float(inverse):g}, but x is Hermite modes, which know the "
+                "limit of infinite prompts alone; leave it out, or give samples."
+            )
 
     @property
     @jax.default_matmul_precision("highest")
@@ -218,7 +227,16 @@ class MLPAttentionLandscape(NeuronLandscape):
         return {"learned_fraction": Observable(fractions, ("feature",))}
 
     def minibatch(self, key: Key[Array, ""], size: int) -> MLPAttentionBatch:
-        """`size` fresh prompts of n examples and a query, drawn from the samples."""
+        """`size` fresh prompts of n examples and a query, drawn from the samples.
+
+        Raises:
+            InvalidInput: there are no samples, but Hermite modes.
+        """
+        if isinstance(self.x, HermiteModes):
+            raise InvalidInput(
+                f"batch is {size}, but x is Hermite modes, from which no prompts are drawn; use "
+                "samples, or the flow without batches."
+            )
         drawn = draw_prompts(key, self.f, self.inverse_context, size)
         return MLPAttentionBatch(
             x=self.x,
@@ -281,7 +299,7 @@ def _output_signal(landscape: MLPAttentionLandscape, ensemble: Ensemble) -> Floa
     weights = ensemble.probabilities
 
     def second_moment(neuron: Neuron) -> Array:
-        energy = jnp.mean(landscape.activation(landscape.x @ neuron.w) ** 2)
+        energy = jnp.mean(landscape.hidden(neuron.w[None]) ** 2)
         return energy * jnp.outer(neuron.a, neuron.a)
 
     spread = ensemble.mean(second_moment, chunk=landscape.chunk(ensemble)) - gram
@@ -301,12 +319,14 @@ def _relative_slope(landscape: MLPAttentionLandscape, moments: Array) -> Float[A
     return jnp.linalg.norm(dual @ root) * samples**0.5 / jnp.trace(landscape.target_moment)
 
 
-def teach(teacher: Teacher, x: Array, activation: str | Activation = "tanh") -> Array:
+def teach(
+    teacher: Teacher, x: Array | HermiteModes, activation: str | Activation = "tanh"
+) -> Array:
     """Target features f°(x) of a teacher, of shape `(samples, outputs)`.
 
     Args:
         teacher: a measure μ° over neurons, a callable of one input, or the features themselves.
-        x: inputs, shape `(samples, inputs)`.
+        x: inputs, shape `(samples, inputs)`; or modes, for a measure of neurons.
         activation: of the neurons of a measure.
 
     Raises:
@@ -323,6 +343,11 @@ def teach(teacher: Teacher, x: Array, activation: str | Activation = "tanh") -> 
                 f"teacher has neurons of {inputs} inputs, but x has {x.shape[1]} columns."
             )
         return network_output(teacher, x, activation_from(activation))
+    if isinstance(x, HermiteModes):
+        raise InvalidInput(
+            "teacher is no measure of neurons, whose coefficients in Hermite modes are known; give "
+            "one, or make the targets with `HermiteModes.targets`."
+        )
     f = jax.vmap(teacher)(x) if callable(teacher) else jnp.asarray(teacher)
     if f.ndim != 2 or f.shape[0] != x.shape[0]:
         raise InvalidInput(

@@ -77,8 +77,7 @@ def saddle_ensemble(
         raise InvalidInput(f"size is {size}; it must be at least the {neurons} neurons given.")
 
     # Dense algebra in NumPy: eagerly, JAX would compile each of these operations.
-    preactivations = np.asarray(landscape.x) @ np.asarray(positions).T
-    hidden = np.asarray(landscape.activation(jnp.asarray(preactivations)))
+    hidden = np.asarray(landscape.hidden(jnp.asarray(positions))).T
     basis, singular, rotation = np.linalg.svd(hidden / samples**0.5, full_matrices=False)
     rank = int(np.sum(singular > 1e4 * np.finfo(singular.dtype).eps * singular[0]))
     basis = basis[:, :rank]

@@ -3,8 +3,14 @@
 from ._activations import ACTIVATIONS as ACTIVATIONS
 from ._activations import Activation as Activation
 from ._activations import activation_from as activation_from
+from ._fresh import GaussianRegressionBatch as GaussianRegressionBatch
+from ._gaussian_regression import GaussianRegressionLandscape as GaussianRegressionLandscape
+from ._gaussian_regression import Truncation as Truncation
+from ._gaussian_regression import truncation as truncation
 from ._hermite import HermiteExpansion as HermiteExpansion
 from ._hermite import hermite_expansion as hermite_expansion
+from ._modes import HermiteModes as HermiteModes
+from ._modes import hidden_layer as hidden_layer
 from ._neurons import Neuron as Neuron
 from ._neurons import NeuronLandscape as NeuronLandscape
 from ._neurons import network_output as network_output

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import jax.numpy as jnp
@@ -13,7 +13,8 @@ from particles import InvalidInput
 
 from ._activations import ACTIVATIONS, Activation, activation_from
 
-Scalar = Float[Array, ""]
+#: Numbers, or arrays of them: everything here is elementwise.
+Numbers = Float[Array, "..."]
 
 
 @dataclass(frozen=True)
@@ -43,9 +44,9 @@ class HermiteExpansion:
     """
 
     activation: Activation
-    stretch: Callable[[Scalar], Scalar]
-    amplitude: Callable[[int, Scalar], Scalar]
-    kernel: Callable[[Scalar, Scalar, Scalar], Scalar]
+    stretch: Callable[[Numbers], Numbers]
+    amplitude: Callable[[int, Numbers], Numbers]
+    kernel: Callable[[Numbers, Numbers, Numbers], Numbers]
     parity: int
     others: tuple[int, ...] = ()
     degree: int | None = None
@@ -55,28 +56,32 @@ class HermiteExpansion:
         last = largest if self.degree is None else min(largest, self.degree)
         return tuple(k for k in range(last + 1) if k % 2 == self.parity or k in self.others)
 
-    def coefficient(self, k: int, r: float | Scalar) -> Scalar:
+    def coefficient(self, k: int, r: float | Numbers) -> Numbers:
         """c_k(r) = E[σ(rz) He_k(z)]/√k!, for z ~ N(0, 1)."""
         r = jnp.asarray(r, float)
         if k not in self.degrees(k):
             return jnp.zeros_like(r)
         return self.amplitude(k, r**2) * (self.stretch(r**2) * r) ** k
 
-    def inner(self, w: Float[Array, " inputs"], other: Float[Array, " inputs"]) -> Scalar:
+    def inner(self, w: Float[Array, " inputs"], other: Float[Array, " inputs"]) -> Float[Array, ""]:
         """E[σ(wᵀx)σ(w'ᵀx)] of two neurons, for x ~ N(0, I)."""
         return self.kernel(jnp.sum(w**2), jnp.sum(other**2), jnp.sum(w * other))
 
-    def remainder(self, degree: int, squared: Scalar) -> Scalar:
-        """The norm of what degrees above `degree` hold of σ(rz), from r².
+    def remainder(self, degrees: Sequence[int], squared: Numbers) -> Numbers:
+        """The norm of what all but these degrees hold of σ(rz), from r².
 
         Never below the true one: to the difference of squares it adds what round-off can hide.
         """
         total = self.kernel(squared, squared, squared)
-        if self.degree is not None and degree >= self.degree:
+        if self.degree is not None and set(self.degrees(self.degree)) <= set(degrees):
             return jnp.zeros_like(total)
         stretched = self.stretch(squared) ** 2 * squared
         kept = sum(
-            (self.amplitude(k, squared) ** 2 * stretched**k for k in self.degrees(degree)),
+            (
+                self.amplitude(k, squared) ** 2 * stretched**k
+                for k in self.degrees(max(degrees))
+                if k in degrees
+            ),
             start=jnp.zeros_like(total),
         )
         hidden = 8 * jnp.finfo(total.dtype).eps * total
@@ -108,26 +113,26 @@ def hermite_expansion(activation: str | Activation) -> HermiteExpansion:
 # --- erf ---------------------------------------------------------------------------------------
 
 
-def _erf_amplitude(k: int, squared: Scalar) -> Scalar:
+def _erf_amplitude(k: int, squared: Numbers) -> Numbers:
     half = k // 2
     size = math.lgamma(k) - math.lgamma(half + 1) - 0.5 * math.lgamma(k + 1)
     return jnp.full_like(squared, (-1) ** half * 2 / math.pi**0.5 * math.exp(size))
 
 
-def _erf_kernel(a: Scalar, b: Scalar, c: Scalar) -> Scalar:
+def _erf_kernel(a: Numbers, b: Numbers, c: Numbers) -> Numbers:
     return 2 / math.pi * jnp.arcsin(2 * c / jnp.sqrt((1 + 2 * a) * (1 + 2 * b)))
 
 
 # --- ReLU --------------------------------------------------------------------------------------
 
 
-def _positive(x: Scalar, power: float) -> Scalar:
+def _positive(x: Numbers, power: float) -> Numbers:
     """x^power, and zero with all derivatives where x = 0."""
     inside = x > 0
     return jnp.where(inside, jnp.where(inside, x, 1) ** power, 0)
 
 
-def _relu_amplitude(k: int, squared: Scalar) -> Scalar:
+def _relu_amplitude(k: int, squared: Numbers) -> Numbers:
     if k == 1:
         return _positive(squared, 0.5) / 2
     half = k // 2
@@ -137,7 +142,7 @@ def _relu_amplitude(k: int, squared: Scalar) -> Scalar:
     return factor * _positive(squared, 0.5)
 
 
-def _relu_kernel(a: Scalar, b: Scalar, c: Scalar) -> Scalar:
+def _relu_kernel(a: Numbers, b: Numbers, c: Numbers) -> Numbers:
     """C⁺/2 and the part (S − φ|C|)/2π that bends, S = (AB − C²)^½ = |C| tan φ.
 
     That part is of the order φ³ at parallel neurons, where it is zero up to the third derivative;
@@ -155,15 +160,15 @@ def _relu_kernel(a: Scalar, b: Scalar, c: Scalar) -> Scalar:
 # --- quadratic and cosine ----------------------------------------------------------------------
 
 
-def _quadratic_amplitude(k: int, squared: Scalar) -> Scalar:
+def _quadratic_amplitude(k: int, squared: Numbers) -> Numbers:
     return squared if k == 0 else jnp.full_like(squared, 2**0.5)
 
 
-def _cosine_amplitude(k: int, squared: Scalar) -> Scalar:
+def _cosine_amplitude(k: int, squared: Numbers) -> Numbers:
     return (-1) ** (k // 2) * jnp.exp(-squared / 2 - 0.5 * math.lgamma(k + 1))
 
 
-def _cosine_kernel(a: Scalar, b: Scalar, c: Scalar) -> Scalar:
+def _cosine_kernel(a: Numbers, b: Numbers, c: Numbers) -> Numbers:
     return (jnp.exp(c - (a + b) / 2) + jnp.exp(-c - (a + b) / 2)) / 2
 
 

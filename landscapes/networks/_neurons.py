@@ -16,6 +16,7 @@ from particles.internal import chunk_for, stream_sum
 from .._base import Landscape
 from .._precisely import compiled_precisely
 from ._activations import Activation
+from ._modes import HermiteModes, hidden_layer
 
 
 class Neuron(NamedTuple):
@@ -41,10 +42,11 @@ class Neuron(NamedTuple):
 class NeuronLandscape(Landscape):
     """Abstract base: moments are the network's outputs h_μ(x) = ∫ a σ(wᵀx) dμ at the samples.
 
-    A concrete landscape declares the samples `x` and targets `f`, and writes the risk.
+    A concrete landscape declares the samples `x` and targets `f`, and writes the risk. With
+    `HermiteModes` as `x`, rows of `f` and of the moments are coefficients in place of values.
     """
 
-    x: eqx.AbstractVar[Float[Array, "samples inputs"]]
+    x: eqx.AbstractVar[Float[Array, "samples inputs"] | HermiteModes]
     f: eqx.AbstractVar[Float[Array, "samples outputs"]]
     activation: eqx.AbstractVar[Activation]
 
@@ -64,7 +66,11 @@ class NeuronLandscape(Landscape):
 
     def features(self, particle: Neuron) -> Float[Array, "samples outputs"]:
         """Φ(θ) = (a_j σ(wᵀx_m))_{m,j}."""
-        return jnp.outer(self.activation(self.x @ particle.w), particle.a)
+        return jnp.outer(self.hidden(particle.w[None])[0], particle.a)
+
+    def hidden(self, w: Float[Array, "neurons inputs"]) -> Float[Array, "neurons samples"]:
+        """σ(wᵀx) of every neuron at the samples, or in the modes."""
+        return hidden_layer(self.x, w, self.activation)
 
     def feature_sum(
         self, particles: Neuron, weights: Float[Array, " particles"]
@@ -78,8 +84,7 @@ class NeuronLandscape(Landscape):
         """⟨dual, Φ(θ_i)⟩ = Σ_m (a_i·dual_m) σ(w_iᵀx_m)."""
         # CPUs contract the last axis of the hidden layer several times faster than the first: here
         # (and in the gradient) that is the samples, in `_network` the particles.
-        hidden = self.activation(particles.w @ self.x.T)
-        return jnp.sum(hidden * (particles.a @ dual.T), axis=1)
+        return jnp.sum(self.hidden(particles.w) * (particles.a @ dual.T), axis=1)
 
     def particle_bytes(self, particle: Neuron) -> int:
         """Memory of one neuron's values at the samples, in both passes."""
@@ -95,7 +100,7 @@ class NeuronLandscape(Landscape):
 @compiled_precisely
 def network_output(
     ensemble: Ensemble,
-    x: Float[Array, "points inputs"],
+    x: Float[Array, "points inputs"] | HermiteModes,
     activation: Activation,
     *,
     chunk: int | None = None,
@@ -104,7 +109,7 @@ def network_output(
 
     Args:
         ensemble: of neurons.
-        x: inputs.
+        x: inputs, or modes.
         activation: an elementwise callable.
         chunk: particles held at once.
 
@@ -121,9 +126,13 @@ def network_output(
     return stream_sum(network, ensemble.particles, ensemble.weights, chunk, ensemble.mesh)
 
 
-def _network(neurons: Neuron, weights: Array, x: Array, activation: Activation) -> Array:
+def _network(
+    neurons: Neuron, weights: Array, x: Array | HermiteModes, activation: Activation
+) -> Array:
+    if isinstance(x, HermiteModes):
+        return x.hidden(neurons.w, activation).T @ (weights[:, None] * neurons.a)
     return activation(x @ neurons.w.T) @ (weights[:, None] * neurons.a)
 
 
-def _hidden_bytes(x: Array) -> int:
+def _hidden_bytes(x: Array | HermiteModes) -> int:
     return 4 * x.shape[0] * x.dtype.itemsize  # the activation, its slope, two cotangents

@@ -12,6 +12,7 @@ from jaxtyping import Array, Key
 from particles import InvalidInput
 
 from .._base import Landscape
+from ._modes import HermiteModes
 from ._neurons import NeuronLandscape
 from ._samples import EVENLY, draw_inputs
 
@@ -24,7 +25,7 @@ def bootstrap(landscape: Landscape) -> Redraw:
     """Draws landscapes on samples taken with replacement from this one's.
 
     Their spread is that which other samples of the same number would have caused. A landscape that
-    is no network draws fresh prompts instead (`Landscape.minibatch`).
+    is no network, or of Hermite modes, draws fresh prompts instead (`Landscape.minibatch`).
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -34,12 +35,13 @@ def bootstrap(landscape: Landscape) -> Redraw:
         (5, 3)
     """
     network = landscape.unwrapped
-    if not isinstance(network, NeuronLandscape):
+    if not isinstance(network, NeuronLandscape) or isinstance(network.x, HermiteModes):
         return landscape.minibatch
+    x, f = network.x, network.f
 
     def redraw(key: Array, size: int) -> Landscape:
-        rows = jax.random.randint(key, (_checked(size),), 0, network.x.shape[0])
-        return landscape.replace(x=network.x[rows], f=network.f[rows])
+        rows = jax.random.randint(key, (_checked(size),), 0, x.shape[0])
+        return landscape.replace(x=x[rows], f=f[rows])
 
     return redraw
 

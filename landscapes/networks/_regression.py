@@ -10,6 +10,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float, Key
 
 from ._activations import Activation, activation_from
+from ._fresh import GaussianRegressionBatch
+from ._hermite import hermite_expansion
+from ._modes import HermiteModes
 from ._neurons import NeuronLandscape
 from ._samples import checked_samples
 
@@ -20,7 +23,7 @@ class RegressionLandscape(NeuronLandscape):
     The risk is convex in the moments, so the first variation certifies global optimality.
 
     Args:
-        x: inputs, shape `(samples, inputs)`.
+        x: inputs, shape `(samples, inputs)`; or `HermiteModes`, for all Gaussian inputs.
         f: targets, shape `(samples, outputs)`.
         activation: a name or an elementwise callable.
 
@@ -37,20 +40,30 @@ class RegressionLandscape(NeuronLandscape):
         0.5
     """
 
-    x: Float[Array, "samples inputs"]
+    x: Float[Array, "samples inputs"] | HermiteModes
     f: Float[Array, "samples outputs"]
     activation: Activation = eqx.field(static=True)
     convex: ClassVar[bool] = True
 
-    def __init__(self, x: ArrayLike, f: ArrayLike, activation: str | Activation = "tanh"):
+    def __init__(
+        self, x: ArrayLike | HermiteModes, f: ArrayLike, activation: str | Activation = "tanh"
+    ):
         self.x, self.f = checked_samples(x, f)
         self.activation = activation_from(activation)
+        if isinstance(self.x, HermiteModes):
+            hermite_expansion(self.activation)  # refuses one that has none
 
     def risk(self, moments: Array, fast: None = None) -> Float[Array, ""]:
         """Half the mean squared residual."""
         return 0.5 * jnp.mean(jnp.sum((self.f - moments) ** 2, axis=1))
 
-    def minibatch(self, key: Key[Array, ""], size: int) -> RegressionLandscape:
-        """The regression on `size` samples, drawn with replacement."""
+    def minibatch(self, key: Key[Array, ""], size: int) -> NeuronLandscape:
+        """The regression on `size` samples, drawn with replacement; with modes, on fresh ones."""
+        if isinstance(self.x, HermiteModes):
+            z = jax.random.normal(key, (size, self.x.shape[1]), self.f.dtype)
+            rows = self.x.polynomials(z)
+            return GaussianRegressionBatch(
+                x=self.x, f=self.f, rows=rows, activation=self.activation
+            )
         rows = jax.random.randint(key, (size,), 0, self.x.shape[0])
         return self.replace(x=self.x[rows], f=self.f[rows])

@@ -20,6 +20,8 @@ from particles.internal import (
     uniform_points,
 )
 
+from ._modes import HermiteModes
+
 
 def _uniform(key: Array, size: int, dim: int, dtype: jnp.dtype, points: Points) -> Array:
     return 3**0.5 * (2 * uniform_points(key, size, dim, dtype, points) - 1)
@@ -43,16 +45,27 @@ EVENLY: dict[str, Callable[..., Array]] = {
 }
 
 
-def checked_samples(x: ArrayLike, f: ArrayLike) -> tuple[Array, Array]:
-    """Inputs and targets as finite floating-point matrices of equal length.
+def checked_samples(
+    x: ArrayLike | HermiteModes, f: ArrayLike
+) -> tuple[Array | HermiteModes, Array]:
+    """Inputs and targets as finite floating-point matrices of equal length; modes for inputs.
 
     Raises:
         InvalidInput: not two matrices with the same number of rows, or numbers that are complex, of
             half precision or not finite.
     """
-    require_real("x", x)
     require_real("f", f)
-    x, f = jnp.asarray(x), jnp.asarray(f)
+    f = jnp.asarray(f)
+    if isinstance(x, HermiteModes):
+        if f.ndim != 2 or f.shape[0] != x.shape[0]:
+            raise InvalidInput(
+                f"f has shape {f.shape}; it must be (modes, outputs) for {x.shape[0]} Hermite "
+                "modes: make it with `HermiteModes.targets`, or `teach` with a measure of neurons."
+            )
+        require_finite("f", f)
+        return x.astype(f.dtype), f
+    require_real("x", x)
+    x = jnp.asarray(x)
     if x.ndim != 2 or f.ndim != 2 or x.shape[0] != f.shape[0] or 0 in x.shape + f.shape:
         raise InvalidInput(
             f"x has shape {x.shape} and f has shape {f.shape}; they must be (samples, inputs) and "

@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Array, Key
 
 from landscapes import AbstractLandscape, Landscape, NeuronLandscape, Redraw, bootstrap
+from landscapes.networks import HermiteModes
 from particles import Ensemble
 from saddle_analysis import CriticalityReport
 
@@ -75,11 +76,11 @@ def diagnose(
     for one in (ensemble,) if other is None else (ensemble, other):
         landscape.require_fit(one)
     if redraws is None:
-        redraws = (
-            {"bootstrap": bootstrap(landscape)}
-            if isinstance(landscape, Landscape) and isinstance(landscape.unwrapped, NeuronLandscape)
-            else {}
-        )
+        redraws = {}
+        if isinstance(landscape, Landscape):
+            network = landscape.unwrapped
+            if isinstance(network, NeuronLandscape) and not isinstance(network.x, HermiteModes):
+                redraws = {"bootstrap": bootstrap(landscape)}
     key = jax.random.key(0) if key is None else key
     report, ours = None, not isinstance(out, Report)
     if out is not None:

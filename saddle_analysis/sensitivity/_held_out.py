@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Array, Key
 
 from landscapes import AbstractLandscape, NeuronLandscape
+from landscapes.networks import HermiteModes
 from particles import Ensemble, InvalidInput
 
 from ..spectra import HessianOperator, smallest_eigenpair
@@ -63,7 +64,7 @@ def held_out_curvature(
         (2,)
     """
     network = landscape.unwrapped
-    if not isinstance(network, NeuronLandscape):
+    if not isinstance(network, NeuronLandscape) or isinstance(network.x, HermiteModes):
         raise InvalidInput(
             f"landscape is a {type(network).__name__}, which has no samples to split."
         )

@@ -61,7 +61,7 @@ def test_the_remainder_bounds_what_higher_degrees_hold(name):
     expansion = hermite_expansion(name)
     squared = jnp.asarray(0.8)
     rest = [by_quadrature(name, k, 0.8**0.5) ** 2 for k in range(4, 40)]
-    bound = float(expansion.remainder(3, squared))
+    bound = float(expansion.remainder(range(4), squared))
     unsummed = {"relu": 2e-3}.get(name, 1e-9)
     assert sum(rest) - 1e-25 <= bound**2 <= sum(rest) + unsummed
     assert (bound == 0) == (name == "quadratic")

@@ -1,0 +1,160 @@
+"""Regression on Gaussian inputs: the exact population in pairs, fresh samples, the truncation."""
+
+from __future__ import annotations
+
+from typing import ClassVar, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, ArrayLike, Float, Key, PyTree
+
+from particles import Ensemble, InvalidInput
+
+from .._pairs import PairLandscape
+from .._precisely import compiled_precisely
+from ._activations import Activation
+from ._hermite import hermite_expansion
+from ._modes import HermiteModes, _root
+from ._neurons import Neuron, NeuronLandscape
+from ._regression import RegressionLandscape
+
+
+class GaussianRegressionLandscape(PairLandscape):
+    """L(μ) = ½ E‖h_{μ°}(x) − h_μ(x)‖² for x ~ N(0, Σ), without samples and without truncation.
+
+    With K(w, w') = E[σ(wᵀx)σ(w'ᵀx)] in closed form, pairs have W = aᵀa' K(w, w') and
+    V = −∫ aᵀa° K(w, w°) dμ° + ½E‖h_{μ°}‖². N² work, whatever the dimension: for few neurons or many
+    inputs. `RegressionLandscape` on `HermiteModes` is linear in N. (theory.md, section 12; WIL97,
+    CS09)
+
+    L is a difference of such integrals, so it is known to some 10⁻¹⁶ (in float32 10⁻⁷) of ½E‖h‖².
+
+    Args:
+        teacher: μ°, a measure over neurons.
+        activation: `"erf"`, `"relu"`, `"quadratic"` or `"cosine"`.
+        covariance: Σ; the identity by default.
+
+    Raises:
+        InvalidInput: an activation without closed form, or a covariance of the wrong kind.
+
+    Example:
+        >>> teacher = Ensemble(Neuron(a=jnp.ones((1, 1)), w=jnp.eye(2)[:1]))
+        >>> landscape = GaussianRegressionLandscape(teacher, "quadratic")
+        >>> other = Ensemble(Neuron(a=jnp.ones((1, 1)), w=jnp.eye(2)[1:]))
+        >>> float(landscape.value(other)), float(landscape.value(teacher))  # ½E(x₁² − x₂²)²
+        (2.0, 0.0)
+    """
+
+    teacher: Ensemble
+    root: Float[Array, "inputs inputs"]
+    level: Float[Array, ""]
+    activation: Activation = eqx.field(static=True)
+    convex: ClassVar[bool] = True
+
+    def __init__(
+        self,
+        teacher: Ensemble,
+        activation: str | Activation = "erf",
+        covariance: ArrayLike | None = None,
+    ):
+        self.teacher = teacher
+        self.activation = hermite_expansion(activation).activation
+        self.root = _root(teacher.particles.w.shape[1], covariance)
+        own = self.interaction(teacher.particles, teacher.particles, teacher.probabilities)
+        self.level = 0.5 * jnp.sum(teacher.probabilities * own)
+
+    @property
+    def particle(self) -> Neuron:
+        """Shapes and dtypes of one particle."""
+        a, w = self.teacher.particles
+        return Neuron(*(jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype) for leaf in (a, w)))
+
+    def pair(self, particle: Neuron, other: Neuron) -> Float[Array, ""]:
+        """aᵀa' K(w, w')."""
+        root = self.root.astype(particle.w.dtype)
+        inner = hermite_expansion(self.activation).inner(root @ particle.w, root @ other.w)
+        return jnp.sum(particle.a * other.a) * inner
+
+    def potential(self, particle: Neuron) -> Float[Array, ""]:
+        """½E‖h_{μ°}‖² − E[h_{μ°}ᵀ a σ(wᵀx)]."""
+        one = jax.tree.map(lambda leaf: leaf[None], particle)
+        return (
+            self.level
+            - self.interaction(one, self.teacher.particles, self.teacher.probabilities)[0]
+        )
+
+    def interaction(
+        self, particles: Neuron, others: Neuron, weights: Float[Array, " others"]
+    ) -> Float[Array, " particles"]:
+        """The sum over pairs as matrix products and one elementwise pass."""
+        root = self.root.astype(particles.w.dtype)
+        w, v = particles.w @ root, others.w @ root
+        square, squares = jnp.sum(w**2, axis=1), jnp.sum(v**2, axis=1)
+        kernel = hermite_expansion(self.activation).kernel
+        table = kernel(square[:, None], squares[None], w @ v.T)
+        return jnp.sum((particles.a @ (weights[:, None] * others.a).T) * table, axis=1)
+
+    def minibatch(self, key: Key[Array, ""], size: int) -> RegressionLandscape:
+        """The regression on `size` fresh samples of N(0, Σ)."""
+        a, w = self.teacher.particles
+        x = jax.random.normal(key, (size, w.shape[1]), w.dtype) @ self.root.astype(w.dtype)
+        f = self.activation(x @ w.T) @ (self.teacher.probabilities[:, None] * a)
+        # As a batch is made in every compiled step, nothing is checked again.
+        return RegressionLandscape(jnp.zeros((1, 1)), jnp.zeros((1, 1)), self.activation).replace(
+            x=x, f=f
+        )
+
+
+class Truncation(NamedTuple):
+    """What modes up to a degree miss, bounded.
+
+    Args:
+        target: of the norm of the targets in L².
+        output: of the norm of h_μ.
+        loss: L_K ≤ L ≤ L_K + loss, L_K the loss on the modes and L that of all inputs.
+    """
+
+    target: float
+    output: float
+    loss: float
+
+
+def truncation(
+    landscape: NeuronLandscape, ensemble: Ensemble, *, target: float = 0.0
+) -> Truncation:
+    """A bound on the loss that higher degrees hold (theory.md, section 12).
+
+    The residual f − Bh splits into its modes and the rest, of norm at most t_f + ‖B‖t_h; B is the
+    identity for regression and Σ°μW, what attention reads, for attention.
+
+    Args:
+        landscape: on `HermiteModes`.
+        ensemble: where.
+        target: norm of what the modes miss of the targets: zero for a Hermite expansion,
+            `HermiteModes.remainder` for a teacher of neurons.
+
+    Raises:
+        InvalidInput: a landscape on samples.
+
+    Example:
+        >>> modes = HermiteModes(2, 3, "erf")
+        >>> landscape = RegressionLandscape(modes, modes.targets([{(1, 0): 1.0}]), "erf")
+        >>> mu = Ensemble(Neuron(a=jnp.ones((1, 1)), w=jnp.ones((1, 2))))
+        >>> 0 < truncation(landscape, mu).loss < 0.02
+        True
+    """
+    modes = landscape.x
+    if not isinstance(modes, HermiteModes):
+        raise InvalidInput("landscape has samples; only Hermite modes are truncated.")
+    output = float(modes.remainder(ensemble, landscape.activation))
+    reading = float(_reading(landscape, landscape.moments(ensemble)))
+    return Truncation(float(target), output, 0.5 * (target + reading * output) ** 2)
+
+
+@compiled_precisely
+def _reading(landscape: NeuronLandscape, moments: PyTree) -> Float[Array, ""]:
+    fast = landscape.solve_fast(moments)
+    if fast is None:
+        return jnp.ones(())
+    return jnp.linalg.norm((landscape.f.T @ moments / len(moments)) @ fast, ord=2)
