@@ -21,8 +21,11 @@ help: ## show this list
 demo: .venv/installed ## see the library at work: a report and figures in runs/demo
 	$(BIN)/meanfield demo --out runs/demo $(ARGS)
 
+# Compiling takes most of the time: the first pass compiles without optimizing, the second one, of
+# the tests marked `optimized`, as users do.
 test: lint types imports ## everything CI checks: lint, types, import contract, all tests
-	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --quick $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --optimized $(ARGS)
 
 lint: .venv/installed ## style and likely bugs (ruff), spelling (codespell)
 	$(BIN)/ruff check .

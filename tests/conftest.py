@@ -22,15 +22,38 @@ os.environ["MEANFIELD_CHUNKS"] = "default"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption(
-        "--quick", action="store_true", help="compile without optimizing: faster, rounded otherwise"
+    passes = parser.getgroup("passes", "the two passes of `make test`")
+    passes.addoption(
+        "--quick",
+        action="store_true",
+        help="compile without optimizing; leave out the tests marked `optimized`",
     )
+    passes.addoption("--optimized", action="store_true", help="only the tests marked `optimized`")
 
 
 def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(Costs(), "costs")
     if config.getoption("--quick"):
         compile_quickly()
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leaves out the tests of the other pass."""
+    quick, optimized = config.getoption("--quick"), config.getoption("--optimized")
+    if quick and optimized:
+        raise pytest.UsageError("--quick and --optimized are two passes: choose one.")
+    if quick or optimized:
+        marked = [item.get_closest_marker("optimized") is not None for item in items]
+        others = [item for item, own in zip(items, marked, strict=True) if own != optimized]
+        items[:] = [item for item, own in zip(items, marked, strict=True) if own == optimized]
+        config.hook.pytest_deselected(items=others)
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """A pass in which a choice such as `-k demo` leaves no test has not failed."""
+    one = session.config.getoption("--quick") or session.config.getoption("--optimized")
+    if one and exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED:
+        session.exitstatus = pytest.ExitCode.OK
 
 
 def compile_quickly() -> None:
@@ -72,13 +95,21 @@ def close_figures() -> Iterator[None]:
         pyplot.close("all")
 
 
-@pytest.fixture(autouse=True, scope="module")
-def few_compiled_programs() -> Iterator[None]:
+#: How many programs were compiled when the memory maps were last looked at.
+LOOKED = pytest.StashKey[int]()
+
+
+@pytest.fixture(autouse=True)
+def few_compiled_programs(request: pytest.FixtureRequest) -> Iterator[None]:
     """Lets go of compiled programs: each takes memory maps, of which a process has 65,530.
 
     Without this the compiler crashes after some thousand programs.
     """
     yield
+    stash, costs = request.config.stash, request.config.pluginmanager.get_plugin("costs")
+    if costs.programs - stash.get(LOOKED, 0) < 100:  # looking takes a while
+        return
+    stash[LOOKED] = costs.programs
     maps = Path("/proc/self/maps")  # Linux
     if maps.exists() and len(maps.read_text().splitlines()) > 20_000:
         jax.clear_caches()

@@ -10,6 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+pytestmark = pytest.mark.optimized
+
 
 @pytest.mark.parametrize(("dtype", "count"), [("float64", 16_385), ("float32", 32_769)])
 def test_mapped_matrix_vector_product_then_sum_is_right(dtype: str, count: int) -> None:

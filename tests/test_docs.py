@@ -5,16 +5,14 @@ import doctest
 import functools
 import importlib
 import itertools
-import os
 import re
 import shlex
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from commands import meanfield
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = [
@@ -73,9 +71,12 @@ def docstring_examples() -> Iterator:
 
 @functools.cache
 def help_text(*command: str) -> str:
-    asked = [sys.executable, "-m", "meanfield", *command, "--help"]
-    wide = os.environ | {"COLUMNS": "200", "NO_COLOR": "1"}
-    return subprocess.check_output(asked, text=True, env=wide)
+    with pytest.MonkeyPatch.context() as wide:
+        wide.setenv("COLUMNS", "200")
+        wide.setenv("NO_COLOR", "1")
+        asked = meanfield(*command, "--help")
+    assert asked.code == 0, asked.stderr
+    return asked.stdout
 
 
 @functools.cache

@@ -14,6 +14,8 @@ from meanfield import Checkpoints, GradientFlow, Run, Statistic, every, simulate
 from meanfield.runs import LostSeedsWarning, _blocks
 from particles import Ensemble
 
+pytestmark = pytest.mark.optimized
+
 
 def largest(flow: GradientFlow, state) -> jax.Array:
     return jnp.max(jnp.abs(jax.tree.leaves(state.ensemble.particles)[0]), axis=0)

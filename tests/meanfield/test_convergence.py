@@ -223,7 +223,7 @@ def test_the_command(tmp_path) -> None:
         "--smallest",
         8,
         "--largest",
-        64,
+        32,
         "--seeds",
         4,
         "--problem.samples",
@@ -231,7 +231,7 @@ def test_the_command(tmp_path) -> None:
         "--horizon",
         0.5,
     ]
-    run = meanfield("converge", *options, "--transport", 32, "--out", tmp_path, "--json")
+    run = meanfield("converge", *options, "--transport", 16, "--out", tmp_path, "--json")
     assert run.code == 0, run.stderr
     result = json.loads(run.stdout)
     assert len(result["claims"]) == 5

@@ -30,6 +30,8 @@ from meanfield.costs._cache import recall, remember
 from meanfield.problems import PROBLEMS, build_problem
 from particles import InvalidInput
 
+pytestmark = pytest.mark.optimized
+
 KEY = jax.random.key(0)
 
 

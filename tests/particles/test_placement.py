@@ -20,6 +20,8 @@ from particles import (
 )
 from saddle_analysis import HessianOperator
 
+pytestmark = pytest.mark.optimized
+
 
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("chunk", [None, 3])

@@ -23,6 +23,8 @@ from saddle_analysis import (
 )
 from saddle_analysis.spectra import resolved_residual, resolved_threshold
 
+pytestmark = pytest.mark.optimized
+
 SINGLE = np.dtype("float32")
 EPS = float(np.finfo(SINGLE).eps)
 SPARSE = Budget(dense_below=0)
