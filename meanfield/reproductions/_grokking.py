@@ -14,19 +14,29 @@ from ._base import Reproduction
 from ._grokking_delay import (
     DELAY,
     DELAYED_GENERALISATION,
-    MIDDLE,
-    MOST,
     delay,
     delays,
     grokking,
-    larger,
-    without_decay,
+    headline,
 )
+from ._grokking_fourier import FOURIER, fourier
 from ._grokking_neuron import REDUCTION, one_neuron, reduction
-from ._grokking_runs import LARGE, SMALL
 from ._grokking_saddles import ESCAPE, SADDLES, escape, escapes, saddles
+from ._grokking_sizes import SIZES, sizes, times_by_size
+from ._grokking_targets import TARGETS, others, targets
+from ._grokking_template import TEMPLATE, stages, template
 
-TITLES = (SADDLES, ESCAPE, REDUCTION, DELAYED_GENERALISATION, DELAY)
+TITLES = (
+    SADDLES,
+    ESCAPE,
+    REDUCTION,
+    TEMPLATE,
+    DELAYED_GENERALISATION,
+    FOURIER,
+    DELAY,
+    SIZES,
+    TARGETS,
+)
 
 
 @dataclass(frozen=True)
@@ -44,17 +54,15 @@ def _parts(options: GrokkingOptions, progress: bool) -> Iterator[Result]:
     yield saddles()
     yield escape(escapes(jax.random.fold_in(key, 1), options.seeds, progress=progress))
     yield reduction(one_neuron(progress=progress))
-    key, seeds = jax.random.fold_in(key, 2), options.seeds
-    found = delays(key, seeds, progress=progress)
-    yield grokking(
-        {
-            SMALL.p: found.runs[MIDDLE],
-            LARGE.p: larger(key, seeds, progress=progress),
-        },
-        without_decay(key, SMALL.fraction, seeds, progress=progress),
-        without_decay(key, MOST, seeds, progress=progress),
-    )
-    yield delay(found)
+    seeds = options.seeds
+    yield template(stages(jax.random.fold_in(key, 3), seeds, progress=progress))
+    key = jax.random.fold_in(key, 2)
+    found = headline(key, seeds, progress=progress)
+    yield grokking(found)
+    yield fourier(found)
+    yield delay(delays(key, seeds, progress=progress))
+    yield sizes(times_by_size(key, seeds, progress=progress))
+    yield targets(others(key, seeds, progress=progress))
 
 
 GROKKING = Reproduction(

@@ -42,10 +42,15 @@ class Followed(NamedTuple):
     solved: np.ndarray
 
 
+def small_template() -> np.ndarray:
+    """The template of p = 7 with three different frequencies."""
+    turns = 2 * np.pi * np.outer(np.arange(1, len(MAGNITUDES) + 1), np.arange(P)) / P
+    return np.asarray(MAGNITUDES) @ np.cos(turns)
+
+
 def one_neuron(*, progress: bool = False) -> Followed:
     """A neuron with the strongest frequency alone, small, until it has grown several times."""
-    turns = 2 * np.pi * np.outer(np.arange(1, len(MAGNITUDES) + 1), np.arange(P)) / P
-    template, turn = np.asarray(MAGNITUDES) @ np.cos(turns), turns[FREQUENCY - 1]
+    template, turn = small_template(), 2 * np.pi * FREQUENCY * np.arange(P) / P
     landscape = ModularArithmeticLandscape(P, template=template)
     growth = frequency_growth(P, FREQUENCY, template)
     start = np.append(SCALE * NEURON[:3], NEURON[3])
