@@ -92,7 +92,7 @@ def grokking(found: Headline) -> Result:
     result.figure(
         "accuracy",
         "Accuracy on the training pairs and on the others, one line a seed; runs end when they "
-        "generalise.",
+        "generalise. g = 1/p³.",
         *[
             functools.partial(draw_accuracies, runs=runs, title=f"p = {p}, λ = {DECAY:g}/p³")
             for p, runs in found.with_decay.items()
@@ -117,7 +117,7 @@ def _lateness(what: str, times: np.ndarray, *, delayed: bool) -> Claim:
     return make(statement, SOURCE, bound=DELAYED, measured=ratio)
 
 
-def draw_accuracies(ax: Axes, runs: list[xarray.Dataset], title: str, unit: str = "p³") -> None:
+def draw_accuracies(ax: Axes, runs: list[xarray.Dataset], title: str) -> None:
     """Accuracy on both sets of pairs against time."""
     names = {"train": ("training pairs", plots.SECOND), "test": ("other pairs", plots.MEASURED)}
     for name, (label, colour) in names.items():
@@ -127,7 +127,7 @@ def draw_accuracies(ax: Axes, runs: list[xarray.Dataset], title: str, unit: str 
     ax.axhline(MEMORISED, color=plots.QUIET, lw=0.8, ls=":")
     ax.set(
         xscale="log",
-        xlabel=f"flow time t / ({unit})",
+        xlabel="flow time × g",
         ylabel="accuracy",
         title=title,
         ylim=(-0.03, 1.03),
@@ -217,7 +217,8 @@ def delay(found: Delays) -> Result:
     )
     result.figure(
         "delay",
-        "The delay from memorising to generalising against weight decay, one thin line a seed.",
+        "The delay from memorising to generalising against weight decay, one thin line a seed; "
+        "g = 1/p³.",
         functools.partial(draw_delays, found=found),
     )
     return result
@@ -236,3 +237,11 @@ def draw_delays(ax: Axes, found: Delays) -> None:
         fitted={"delay, median": found.exponent[0]},
     )
     ax.set(xlabel="weight decay λ p³", ylabel="flow time t / p³", title=f"Delay, p = {SMALLEST.p}")
+
+
+def plain_ticks(ax: Axes, values: Sequence[float]) -> None:
+    """Ticks at these places of a logarithmic axis and no others."""
+    from matplotlib.ticker import NullFormatter
+
+    ax.set_xticks(values, [f"{value:g}" for value in values])
+    ax.xaxis.set_minor_formatter(NullFormatter())

@@ -69,7 +69,7 @@ def fourier(found: Headline) -> Result:
     result.figure(
         "fourier",
         "Inverse participation ratio of the neurons' Fourier transform, one line a seed; dots mark "
-        "where a run has memorised its pairs.",
+        "where a run has memorised its pairs. g = 1/p³.",
         functools.partial(draw_participation, runs=runs, title=f"p = {p}, with decay"),
         functools.partial(draw_participation, runs=found.without, title=f"p = {p}, no decay"),
     )
@@ -88,5 +88,5 @@ def draw_participation(ax: Axes, runs: list[xarray.Dataset], title: str) -> None
     level = normal_participation(SMALL.p)
     ax.axhline(level, color=plots.THEORY, lw=1.2, ls="--", label="theory: normal neurons")
     ax.axhline(0.5, color=plots.QUIET, lw=1, ls=":", label="one frequency")
-    ax.set(xscale="log", xlabel="flow time t / p³", ylabel="IPR", title=title, ylim=(0, 0.55))
+    ax.set(xscale="log", xlabel="flow time × g", ylabel="IPR", title=title, ylim=(0, 0.55))
     plots.legend(ax)

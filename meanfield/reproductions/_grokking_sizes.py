@@ -12,7 +12,7 @@ from jaxtyping import Array, Key
 
 from .. import plots
 from ..results import Claim, Result
-from ._grokking_delay import DELAYED
+from ._grokking_delay import DELAYED, plain_ticks
 from ._grokking_runs import DECAY, LONGEST, SMALLEST, Network, follow, times_of
 from ._seeds import median_interval, over_seeds, seed_keys
 
@@ -81,15 +81,15 @@ def sizes(found: TimesBySize) -> Result:
     result.text(
         f"p = {SMALLEST.p}, {SMALLEST.fraction:.0%} of the pairs, the same ones for all, λ = "
         f"{DECAY:g}/p³. Times in units of p³, medians and range over {len(found.times)} seeds:\n\n"
-        "| N | memorising | generalising |\n|---|---|---|\n" + "\n".join(rows) + "\n\nBoth fall "
-        "towards a limit, slowly: a network of few neurons has hardly more weights than the "
-        "training pairs have outputs. The law N^(−1/2) of the spread is for larger N; it is not "
-        "claimed here."
+        "| N | memorising | generalising |\n|---|---|---|\n" + "\n".join(rows) + "\n\nA network of "
+        "few neurons has hardly more weights than the training pairs have outputs, so that the "
+        "limit is reached late (theory 10). The law N^(−1/2) of the spread is for larger N; it is "
+        "not claimed here."
     )
     result.figure(
         "sizes",
         "Times of memorising and generalising against the number of neurons: median over seeds, "
-        "the interval that holds it with 95 %, and the seeds.",
+        "the interval that holds it with 95 %, and the seeds; g = 1/p³.",
         functools.partial(draw_times, found=found),
     )
     return result
@@ -119,7 +119,8 @@ def draw_times(ax: Axes, found: TimesBySize) -> None:
         xscale="log",
         yscale="log",
         xlabel="neurons N",
-        ylabel="flow time t / p³",
+        ylabel="flow time × g",
         title=f"p = {SMALLEST.p}",
     )
+    plain_ticks(ax, [float(size) for size in found.particles])
     plots.legend(ax)

@@ -100,7 +100,7 @@ def targets(found: Others) -> Result:
         "Accuracy on the training pairs and on the others, one line a seed, for other targets and "
         "another loss.",
         *[
-            functools.partial(draw_accuracies, runs=runs, title=name, unit="1/g")
+            functools.partial(draw_accuracies, runs=runs, title=name)
             for name, runs in found.runs.items()
             if name != ADDITION
         ],
@@ -114,7 +114,7 @@ def _same_law(addition: np.ndarray, subtraction: np.ndarray) -> Claim:
     from scipy.stats import mannwhitneyu
 
     late = [np.nan_to_num(times, nan=np.inf) for times in (addition, subtraction)]
-    chance = float(mannwhitneyu(*late).pvalue)
+    chance = float(mannwhitneyu(late[0], late[1]).pvalue)
     middle = " and ".join(f"{np.median(times):.3g}" for times in late)
     return Claim.above(
         f"{SUBTRACTION} has the law of {ADDITION}: chance of a rank sum as far apart (median times "
