@@ -236,7 +236,8 @@ def draw_delays(ax: Axes, found: Delays) -> None:
         exponent=-1.0,
         fitted={"delay, median": found.exponent[0]},
     )
-    ax.set(xlabel="weight decay λ p³", ylabel="flow time t / p³", title=f"Delay, p = {SMALLEST.p}")
+    ax.set(xlabel="weight decay λ / g", ylabel="flow time × g", title=f"Delay, p = {SMALLEST.p}")
+    plain_ticks(ax, [float(f"{decay:.2g}") for decay in found.decays])
 
 
 def plain_ticks(ax: Axes, values: Sequence[float]) -> None:
