@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Annotated, Any
 
 from particles import InvalidInput
 
+from ..flows import AbstractFlow
 from ..problems import (
     Attention,
     Count,
     DefaultStart,
     Gradient,
     Natural,
+    NonNegative,
     Positive,
     Range,
     Seed,
@@ -21,8 +25,9 @@ from ..problems import (
     start_law,
     study_key,
 )
-from ..reports import convergence_result
-from ..studies import convergence_study
+from ..reports import convergence_result, levels_result
+from ..results import Result
+from ..studies import Draw, convergence_study, multilevel_estimate
 from ._common import Common, Folder, resumed_folder
 from ._simulate import ConfigFile
 
@@ -34,15 +39,19 @@ class ConvergeOptions:
     smallest: Count = 64
     """Smallest number of particles; sizes double from there."""
     largest: Count = 8192
-    """Largest number of particles; the reference has twice as many."""
+    """Largest number of particles; without a tolerance the reference has twice as many."""
     seeds: Annotated[int, Range(2, 10**6)] = 16
-    """Independent references."""
+    """Independent references; with a tolerance, least samples of a level."""
     transport: Natural = 1024
     """Particles up to which W2 and Sinkhorn distances are taken; 0 for none."""
     horizon: Positive = 3.0
     """Flow time."""
     dt: Positive = 0.05
-    """Step in flow time; the first one when adaptive."""
+    """Step in flow time; the first one when adaptive, the coarsest one with a tolerance."""
+    tolerance: NonNegative = 0.0
+    """Wanted error of L(μ_T) for N → ∞ and dt → 0; 0 for the study of exponents."""
+    budget: NonNegative = 0.0
+    """Seconds that a tolerance may take; 0 for no bound."""
 
 
 @dataclass(frozen=True)
@@ -81,28 +90,66 @@ class Converge(Common):
                 f"start{what}; laws of N → ∞ are about i.i.d. draws: choose 'default', "
                 "'gaussian', 'sphere' or 'uniform' with points 'random'."
             )
+        if options.budget and not options.tolerance:
+            raise InvalidInput(
+                f"budget is {options.budget}, but tolerance is 0; it bounds the work for a "
+                "tolerance: give one."
+            )
+        if options.tolerance and options.transport != ConvergeOptions.transport:
+            raise InvalidInput(
+                f"transport is {options.transport}, but with a tolerance no distances are taken; "
+                "leave it out."
+            )
         out = self.folder() if self.resume is None else resumed_folder(self, "nothing")
-        sizes = [options.smallest]
-        while 2 * sizes[-1] <= options.largest:
-            sizes.append(2 * sizes[-1])
         problem = build_problem(self.problem, self.seed)
         flow = build_flow(self.flow, problem)
         with self.report(out, "N → ∞") as report:
-            self.say(f"N = {sizes[0]} to {sizes[-1]}, {options.seeds} seeds")
-            found = convergence_study(
-                flow,
-                start_law(self.start, problem, self.seed),
-                key=study_key(self.seed),
-                horizon=options.horizon,
-                dt=options.dt,
-                sizes=sizes,
-                seeds=options.seeds,
-                transport=options.transport,
-                saved=out / "checkpoints",
-                resume=self.resume is not None,
-                progress=self.shows_progress,
-            )
-            report.add(convergence_result(found))
+            study = self._levels if options.tolerance else self._exponents
+            report.add(study(flow, start_law(self.start, problem, self.seed), out))
         report.finish()
         self.show(report)
         return 0
+
+    def _exponents(self, flow: AbstractFlow, draw: Draw, out: Path) -> Result:
+        """Errors of finite ensembles against N."""
+        options = self.options
+        sizes = [options.smallest]
+        while 2 * sizes[-1] <= options.largest:
+            sizes.append(2 * sizes[-1])
+        self.say(f"N = {sizes[0]} to {sizes[-1]}, {options.seeds} seeds")
+        found = convergence_study(
+            flow,
+            draw,
+            key=study_key(self.seed),
+            horizon=options.horizon,
+            dt=options.dt,
+            sizes=sizes,
+            seeds=options.seeds,
+            transport=options.transport,
+            saved=out / "checkpoints",
+            resume=self.resume is not None,
+            progress=self.shows_progress,
+        )
+        return convergence_result(found)
+
+    def _levels(self, flow: AbstractFlow, draw: Draw, out: Path) -> Result:
+        """L(μ_T) to a tolerance."""
+        options = self.options
+        found = multilevel_estimate(
+            flow,
+            draw,
+            key=study_key(self.seed),
+            horizon=options.horizon,
+            dt=options.dt,
+            tolerance=options.tolerance,
+            smallest=options.smallest,
+            largest=options.largest,
+            pilot=options.seeds,
+            budget=options.budget or math.inf,
+            saved=out / "checkpoints",
+            resume=self.resume is not None,
+            progress=self.shows_progress,
+        )
+        if not (self.json or self.quiet):
+            print(f"L(μ_T) = {found.estimate}" + ("" if found.reached else f"; {found.shortfall}"))
+        return levels_result(found)

@@ -15,6 +15,8 @@ from ._diagnosis import plot_sample_curvature as plot_sample_curvature
 from ._diagnosis import plot_sampling_error as plot_sampling_error
 from ._film import Film as Film
 from ._film import Form as Form
+from ._levels import plot_levels as plot_levels
+from ._levels import plot_work as plot_work
 from ._linear_attention import plot_alignment as plot_alignment
 from ._linear_attention import plot_courses as plot_courses
 from ._linear_attention import plot_distance_table as plot_distance_table

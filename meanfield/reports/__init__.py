@@ -10,6 +10,8 @@ from ._escapes import escape_result as escape_result
 from ._escapes import growth_result as growth_result
 from ._film import FilmOptions as FilmOptions
 from ._film import filmed as filmed
+from ._levels import level_claims as level_claims
+from ._levels import levels_result as levels_result
 from ._options import CriticalityOptions as CriticalityOptions
 from ._options import DiagnosisOptions as DiagnosisOptions
 from ._options import History as History

@@ -14,12 +14,15 @@ from ._escapes import UnusablePerturbationWarning as UnusablePerturbationWarning
 from ._escapes import escape_study as escape_study
 from ._exponents import CONFIDENCE as CONFIDENCE
 from ._exponents import fit_exponent as fit_exponent
+from ._levels import Level as Level
 from ._limit import extrapolated as extrapolated
 from ._matrices import MatrixOf as MatrixOf
 from ._matrices import named_matrices as named_matrices
 from ._measures import MEASURE as MEASURE
 from ._measures import MEASURES as MEASURES
 from ._measures import Measure as Measure
+from ._multilevel import Multilevel as Multilevel
+from ._multilevel import multilevel_estimate as multilevel_estimate
 from ._perturbed import Event as Event
 from ._perturbed import PerturbedRun as PerturbedRun
 from ._perturbed import simulate_perturbed as simulate_perturbed

@@ -25,6 +25,7 @@ def extrapolated(scales: Float[np.ndarray, " sizes"], values: np.ndarray) -> np.
         values: the last axis goes with `scales`.
 
     Example:
+        >>> import numpy as np
         >>> n = np.array([10.0, 20.0])
         >>> round(float(extrapolated(1 / n, 5 + 3 / n)), 9)
         5.0
@@ -33,7 +34,7 @@ def extrapolated(scales: Float[np.ndarray, " sizes"], values: np.ndarray) -> np.
         math.prod(other / (other - own) for k, other in enumerate(scales) if k != i)
         for i, own in enumerate(scales)
     ]
-    return values @ np.array(weights)
+    return np.asarray(values @ np.array(weights))
 
 
 def limit_of(data: xarray.Dataset, time: int = -1) -> Estimate:
