@@ -6,6 +6,7 @@ from ._activations import activation_from as activation_from
 from ._fresh import GaussianRegressionBatch as GaussianRegressionBatch
 from ._gaussian_regression import GaussianRegressionLandscape as GaussianRegressionLandscape
 from ._gaussian_regression import Truncation as Truncation
+from ._gaussian_regression import neuron_gram as neuron_gram
 from ._gaussian_regression import truncation as truncation
 from ._hermite import HermiteExpansion as HermiteExpansion
 from ._hermite import hermite_expansion as hermite_expansion

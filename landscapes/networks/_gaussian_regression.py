@@ -106,6 +106,38 @@ class GaussianRegressionLandscape(PairLandscape):
         )
 
 
+def neuron_gram(
+    left: Ensemble, right: Ensemble, activation: str | Activation
+) -> Float[Array, "outputs others"]:
+    """E[h_μ(x)h_ν(x)ᵀ] for x ~ N(0, I), in closed form over pairs of neurons.
+
+    What attention needs of a measure: ½tr(Σ°° − Σ°μ(Σμμ + ρI)⁻¹Σμ°) is a function of such matrices,
+    and no sum over pairs. (theory.md, section 12; WIL97, CS09)
+
+    Args:
+        left: neurons μ.
+        right: neurons ν.
+        activation: σ.
+
+    Raises:
+        InvalidInput: an activation without closed form.
+
+    Example:
+        >>> mu = Ensemble(Neuron(a=jnp.ones((1, 1)), w=jnp.eye(2)[:1]))
+        >>> neuron_gram(mu, mu, "quadratic").tolist()
+        [[3.0]]
+    """
+    return _gram(left, right, hermite_expansion(activation).activation)
+
+
+@compiled_precisely
+def _gram(left: Ensemble, right: Ensemble, activation: Activation) -> Array:
+    (a, w), (b, v) = left.particles, right.particles
+    kernel = hermite_expansion(activation).kernel
+    table = kernel(jnp.sum(w**2, axis=1)[:, None], jnp.sum(v**2, axis=1)[None], w @ v.T)
+    return (left.probabilities[:, None] * a).T @ table @ (right.probabilities[:, None] * b)
+
+
 class Truncation(NamedTuple):
     """What modes up to a degree miss, bounded.
 

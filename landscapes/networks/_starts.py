@@ -8,6 +8,7 @@ from jaxtyping import Array, Float, Key
 
 from particles import Ensemble, Points, gaussian
 
+from ._gaussian_regression import GaussianRegressionLandscape
 from ._neurons import Neuron, NeuronLandscape
 
 Scale = float | Float[Array, ""]
@@ -15,7 +16,7 @@ Scale = float | Float[Array, ""]
 
 def neuron_start(
     key: Key[Array, ""],
-    landscape: NeuronLandscape,
+    landscape: NeuronLandscape | GaussianRegressionLandscape,
     size: int,
     *,
     output_mean: float = 1.0,

@@ -20,11 +20,11 @@ from landscapes.mlp_attention import (
     saddle_level,
     saddle_levels,
 )
-from particles import Ensemble
+from particles import Ensemble, InvalidInput
 
 from ..results import Claim
 from ..runs import Run
-from ._networks import NetworkOptions, network_redraws, network_start
+from ._networks import NetworkOptions, network_redraws, network_start, truncation_claims
 from ._options import Length, NonNegative
 from ._predictions import critical_point
 from ._problem import Features, Problem, Saddle
@@ -51,6 +51,11 @@ class Attention(NetworkOptions):
         Raises:
             InvalidInput: an option out of range, or a data file that cannot be used.
         """
+        if self.inputs == "gaussian-pairs":
+            raise InvalidInput(
+                "problem.inputs is 'gaussian-pairs', but the loss of attention is no sum over "
+                "pairs; choose 'gaussian-modes'."
+            )
         samples = self.draw(key)
         make = functools.partial(
             MLPAttentionLandscape,
@@ -75,7 +80,10 @@ class Attention(NetworkOptions):
             levels=named_levels(eigenvalues),
             predicted=critical_point(landscape),
             features=Features(eigenvalues, compositions(landscape)[: eigenvalues.size]),
-            claims=functools.partial(run_claims, landscape, eigenvalues, exact),
+            claims=lambda run: [
+                *run_claims(landscape, eigenvalues, exact, run),
+                *truncation_claims(landscape, samples, run),
+            ],
             fresh=None if fresh is None else lambda: make(*fresh()),
         )
 

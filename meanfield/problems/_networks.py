@@ -26,12 +26,23 @@ from landscapes import (
     fresh_samples,
     neuron_start,
 )
-from landscapes.mlp_attention import teach
-from landscapes.networks import with_constant
+from landscapes.mlp_attention import MLPAttentionLandscape, teach
+from landscapes.networks import (
+    GaussianRegressionLandscape,
+    HermiteModes,
+    neuron_gram,
+    truncation,
+    with_constant,
+)
 from particles import Ensemble, InvalidInput, Points, gaussian
 
+from ..results import Claim
+from ..runs import Run
 from ._options import Count, Feature, Positive
 from ._problem import Draw
+
+#: Most neurons whose pairs are summed for a claim.
+PAIRED = 4096
 
 
 class Samples(NamedTuple):
@@ -41,13 +52,15 @@ class Samples(NamedTuple):
         x: inputs.
         f: targets.
         positions: input weights of the neurons that drawn targets are made of; `None` for data.
+        teacher: the neurons that give drawn targets; `None` for data.
         fresh: draws inputs and targets of four times as many fresh samples; `None` for data.
         key: for further draws.
     """
 
-    x: Float[Array, "samples inputs"]
+    x: Float[Array, "samples inputs"] | HermiteModes
     f: Float[Array, "samples outputs"]
     positions: Float[Array, "neurons inputs"] | None
+    teacher: Ensemble | None
     fresh: Callable[[], tuple[Array, Array]] | None
     key: Key[Array, ""]
 
@@ -58,6 +71,10 @@ class NetworkOptions:
 
     data: str = ""
     """An .npz file with arrays x (samples × inputs) and f (samples × features); empty to draw."""
+    inputs: Literal["samples", "gaussian-modes", "gaussian-pairs"] = "samples"
+    """Samples, or all inputs of N(0, I): in Hermite modes or, for regression, in pairs."""
+    degree: Count = 5
+    """Largest degree of the Hermite modes."""
     bias: bool = False
     """Give neurons a bias: a constant is appended to the inputs of `data`."""
     activation: Literal["tanh", "sigmoid", "relu", "erf", "quadratic", "cosine"] = "tanh"
@@ -94,7 +111,7 @@ class NetworkOptions:
             used = ("activation", "bias", "data")
             require_unused(self, NetworkOptions, used, "problem.data is given")
             x, f = load_data(self.data)
-            return Samples(with_constant(x) if self.bias else x, f, None, None, keys[3])
+            return Samples(with_constant(x) if self.bias else x, f, None, None, None, keys[3])
         if self.bias:
             raise InvalidInput(
                 "problem.bias is True, but the samples are drawn, and their targets need none; "
@@ -113,6 +130,13 @@ class NetworkOptions:
             w=jax.ShapeDtypeStruct((self.dim,), dtype),
         )
         teacher = gaussian(keys[0], self.teacher_neurons, struct, scale=Neuron(a=1.0, w=0.5))
+        if self.inputs != "samples":
+            return self._exact(teacher, keys)
+        if self.degree != NetworkOptions.degree:
+            raise InvalidInput(
+                f"problem.degree is {self.degree}, but problem.inputs is 'samples', where it does "
+                "nothing; leave it out."
+            )
         inputs = functools.partial(
             draw_inputs,
             dim=self.dim,
@@ -128,10 +152,37 @@ class NetworkOptions:
             drawn = inputs(keys[2], 4 * self.samples)
             return drawn, teach(teacher, drawn, self.activation) @ transform
 
-        return Samples(x, f, teacher.particles.w, fresh, keys[3])
+        given = Ensemble(Neuron(teacher.particles.a @ transform, teacher.particles.w))
+        return Samples(x, f, teacher.particles.w, given, fresh, keys[3])
+
+    def _exact(self, teacher: Ensemble, keys: Key[Array, "4"]) -> Samples:
+        """All Gaussian inputs: targets in canonical form on the modes, or over pairs of neurons."""
+        modes = self.inputs == "gaussian-modes"
+        used = ("activation", "dim", "teacher_neurons", "spectrum", "inputs", *["degree"] * modes)
+        require_unused(self, NetworkOptions, used, f"problem.inputs is {self.inputs!r}")
+        if modes:
+            x = HermiteModes(self.dim, self.degree, self.activation)
+            given = teach(teacher, x, self.activation)
+        else:
+            x = HermiteModes(1, 1)  # of no use: the teacher itself is
+            gram = np.asarray(neuron_gram(teacher, teacher, self.activation))
+            values, vectors = np.linalg.eigh(gram)
+            root = len(gram) ** 0.5 * np.sqrt(np.maximum(values, 0))[:, None] * vectors.T
+            given = jnp.asarray(root)
+        f, transform = canonical_form(given, self.spectrum)
+        a, w = teacher.particles
+        teacher = Ensemble(Neuron(a @ transform, w))
+
+        def fresh() -> tuple[Array, Array]:
+            drawn = draw_inputs(keys[2], 4 * self.samples, self.dim)
+            return drawn, teach(teacher, drawn, self.activation)
+
+        return Samples(x, f, w, teacher, fresh, keys[3])
 
 
-def network_start(landscape: NeuronLandscape, law: Key[Array, ""]) -> Draw:
+def network_start(
+    landscape: NeuronLandscape | GaussianRegressionLandscape, law: Key[Array, ""]
+) -> Draw:
     """The start of network problems: all draws share one law."""
 
     def start(key: Key[Array, ""], size: int, points: Points = "random") -> Ensemble:
@@ -143,7 +194,12 @@ def network_start(landscape: NeuronLandscape, law: Key[Array, ""]) -> Draw:
 def network_redraws(
     landscape: NeuronLandscape, samples: Samples, distribution: str
 ) -> Mapping[str, Redraw]:
-    """Resampling always; where the targets are a drawn teacher's, fresh samples of both kinds."""
+    """Resampling always; where the targets are a drawn teacher's, fresh samples of both kinds.
+
+    None where there are no samples.
+    """
+    if isinstance(landscape.x, HermiteModes):
+        return {}
     ways = {"bootstrap": bootstrap(landscape)}
     if samples.positions is None:
         return ways
@@ -153,6 +209,39 @@ def network_redraws(
         "fresh samples": fresh(method="plain"),
         "quasi-Monte Carlo": fresh(method="quasi"),
     }
+
+
+def truncation_claims(landscape: NeuronLandscape, samples: Samples, run: Run) -> list[Claim]:
+    """On modes: the loss on all inputs, over pairs of neurons, lies within the stated bound."""
+    modes, teacher, mu = landscape.x, samples.teacher, run.ensemble
+    fits = run.trajectory.attrs.get("landscape") == type(landscape).__name__
+    if not (isinstance(modes, HermiteModes) and teacher is not None and fits):
+        return []
+    if mu.size > PAIRED:
+        return []
+    activation = landscape.activation
+    target = float(modes.remainder(teacher, activation))
+    value = float(landscape.value(mu))
+    bound = truncation(landscape, mu, target=target).loss
+    own, cross, gram = (
+        np.asarray(neuron_gram(left, right, activation))
+        for left, right in ((teacher, teacher), (teacher, mu), (mu, mu))
+    )
+    if isinstance(landscape, MLPAttentionLandscape):
+        ridge = float(landscape.ridge) * np.eye(len(gram))
+        exact = 0.5 * np.trace(own - cross @ np.linalg.solve(gram + ridge, cross.T))
+    else:
+        exact = 0.5 * np.trace(own - 2 * cross + gram)
+    digits = 1e4 * float(np.finfo(np.dtype(modes.dtype)).eps) * float(np.trace(own))
+    return [
+        Claim.within(
+            f"loss of all inputs, given that of degrees up to {modes.degrees[-1]}",
+            "theory 12",
+            low=value - digits,
+            high=value + bound + digits,
+            measured=float(exact),
+        )
+    ]
 
 
 def teacher_of(

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 import jax
 from jaxtyping import Array, Key
 
 from landscapes import RegressionLandscape
+from landscapes.networks import GaussianRegressionLandscape
 
-from ._networks import NetworkOptions, network_redraws, network_start
+from ._networks import NetworkOptions, network_redraws, network_start, truncation_claims
 from ._problem import Problem
+
+REALISABLE = {"global minimum of the realisable task": 0.0}
 
 
 @dataclass(frozen=True)
@@ -29,12 +33,18 @@ class Regression(NetworkOptions):
             InvalidInput: an option out of range, or a data file that cannot be used.
         """
         samples = self.draw(key)
+        start_key = jax.random.fold_in(samples.key, 4)
+        if self.inputs == "gaussian-pairs":
+            assert samples.teacher is not None
+            pairs = GaussianRegressionLandscape(samples.teacher, self.activation)
+            return Problem(pairs, network_start(pairs, start_key), levels=REALISABLE)
         landscape = RegressionLandscape(samples.x, samples.f, self.activation)
         fresh = samples.fresh
         return Problem(
             landscape,
-            network_start(landscape, jax.random.fold_in(samples.key, 4)),
+            network_start(landscape, start_key),
             redraws=network_redraws(landscape, samples, self.distribution),
-            levels={"global minimum of the realisable task": 0.0} if fresh is not None else {},
+            levels=REALISABLE if fresh is not None else {},
+            claims=functools.partial(truncation_claims, landscape, samples),
             fresh=None if fresh is None else lambda: RegressionLandscape(*fresh(), self.activation),
         )
