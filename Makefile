@@ -13,7 +13,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 unexport VIRTUAL_ENV PYTHONHOME
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types imports format docs reproduce bench faults reliability options lock wheel hooks clean
+.PHONY: help demo test lint types imports format docs reproduce papers bench faults reliability options lock wheel hooks clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -49,8 +49,12 @@ reproduce: .venv/installed ## every source's headline results at full size; fail
 	$(BIN)/meanfield reproduce all --out runs/reproduce $(ARGS)
 	@! grep -B9 '"holds": false' runs/reproduce/claims.json
 
-bench: .venv/installed ## time the hot paths (tests/benchmarks)
-	$(BIN)/python -m pytest tests/benchmarks -o python_files='bench_*.py' --benchmark-only $(ARGS)
+papers: .venv/installed ## write docs/papers, a page each, from what make reproduce left
+	PYTHONPATH=. $(BIN)/python docs/_site/papers.py runs/reproduce
+
+bench: .venv/installed ## time the hot paths (tests/benchmarks), and write their figures and docs/performance.md
+	$(BIN)/python -m pytest tests/benchmarks -o python_files='bench_*.py' --durations=0 $(ARGS)
+	PYTHONPATH=tests $(BIN)/python -m benchmarks.page
 
 faults: .venv/installed ## an hour of kills, full disks, bad input and damage (tests/faults)
 	PYTHONPATH=tests $(BIN)/python -m faults.campaign $(ARGS)

@@ -13,6 +13,11 @@ from ._base import FeatureCurvature as FeatureCurvature
 from ._base import Landscape as Landscape
 from ._confined import Confined as Confined
 from ._confined import Confinement as Confinement
+from ._constrained import Constrained as Constrained
+from ._constrained import ConstrainedPairs as ConstrainedPairs
+from ._manifolds import Manifold as Manifold
+from ._manifolds import Sphere as Sphere
+from ._manifolds import Torus as Torus
 from ._matrix_measures import RankMeasures as RankMeasures
 from ._matrix_measures import principal_angles as principal_angles
 from ._matrix_measures import rank_measures as rank_measures
@@ -33,6 +38,7 @@ from .induction import InductionLandscape as InductionLandscape
 from .induction import MarkovInductionLandscape as MarkovInductionLandscape
 from .interactions import EnergyDistanceLandscape as EnergyDistanceLandscape
 from .interactions import RieszGasLandscape as RieszGasLandscape
+from .interactions import TokenLandscape as TokenLandscape
 from .linear_attention import MergedLinearAttentionLandscape as MergedLinearAttentionLandscape
 from .linear_attention import SeparateLinearAttentionLandscape as SeparateLinearAttentionLandscape
 from .mlp_attention import MLPAttentionLandscape as MLPAttentionLandscape

@@ -14,6 +14,7 @@ from jaxtyping import Array, Float, Key, PyTree
 from particles import Ensemble, InvalidInput
 from particles.internal import chunk_for, require_finite, stream_sum
 
+from ._manifolds import Manifold, all_nearest
 from ._observables import Observable
 from ._precisely import compiled_precisely
 from ._variations import Curvature, FirstOrder, FirstVariation, Mixture, SecondVariation
@@ -124,6 +125,17 @@ class AbstractLandscape(eqx.Module):
     def particle(self) -> PyTree | None:
         """Shapes and dtypes of one particle, where the landscape knows them."""
         return None
+
+    @property
+    def manifold(self) -> Manifold | None:
+        """What the particles are bound to, if anything; flows bring them back after every step."""
+        return None
+
+    def onto_manifold(self, ensemble: Ensemble) -> Ensemble:
+        """The ensemble with every particle at the nearest point of the manifold."""
+        if self.manifold is None:
+            return ensemble
+        return ensemble.with_particles(all_nearest(self.manifold, ensemble.particles))
 
     def require_fit(self, ensemble: Ensemble) -> None:
         """Refuse an ensemble whose particles are not this landscape's.

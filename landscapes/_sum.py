@@ -12,6 +12,7 @@ from jaxtyping import Array, Float, PyTree
 from particles import Ensemble, InvalidInput
 
 from ._abstract import AbstractLandscape
+from ._manifolds import Manifold
 from ._observables import Observable
 from ._variations import (
     Curvature,
@@ -51,12 +52,24 @@ class Sum(AbstractLandscape):
         if wrong or not terms:
             found = f"holds a {type(wrong[0]).__name__}" if wrong else "is empty"
             raise InvalidInput(f"terms {found}; give landscapes, such as Sum(one, other).")
+        apart = [term for term in terms if term.manifold != terms[0].manifold]
+        if apart:
+            bound = [type(term.manifold).__name__ for term in (terms[0], apart[0])]
+            raise InvalidInput(
+                f"terms are bound to {bound[0]} and {bound[1]} (NoneType: to nothing); bind all to "
+                "the same manifold, or the sum as a whole."
+            )
         self.terms = terms
 
     @property
     def convex(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
         """Whether all terms are."""
         return all(term.convex for term in self.terms)
+
+    @property
+    def manifold(self) -> Manifold | None:
+        """That of the terms."""
+        return self.terms[0].manifold
 
     @property
     def particle(self) -> PyTree | None:

@@ -10,6 +10,7 @@ from jaxtyping import Array, Float, Key, PyTree
 from particles import Ensemble
 
 from ._base import Landscape
+from ._manifolds import Manifold
 from ._observables import Observable
 from ._warnings import StartWarning
 
@@ -52,6 +53,11 @@ class LandscapeWrapper(Landscape):
     def particle(self) -> PyTree | None:
         """That of the inner landscape."""
         return self.inner.particle
+
+    @property
+    def manifold(self) -> Manifold | None:
+        """That of the inner landscape."""
+        return self.inner.manifold
 
     def features(self, particle: PyTree) -> PyTree:
         """Those of the inner landscape."""

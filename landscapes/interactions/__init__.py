@@ -3,3 +3,7 @@
 from ._energy_distance import EnergyDistanceLandscape as EnergyDistanceLandscape
 from ._gas import RieszGasLandscape as RieszGasLandscape
 from ._gas import hermite_points as hermite_points
+from ._tokens import TokenLandscape as TokenLandscape
+from ._tokens import equal_angles as equal_angles
+from ._tokens import merging_time as merging_time
+from ._tokens import orthogonal_cosine as orthogonal_cosine

@@ -69,6 +69,11 @@ class AcceleratedFlow(AbstractSchemeFlow):
         self.scheme = scheme_from(scheme)
         self.jumps = checked_jumps(jumps, self.scheme)
         self.chunk = chunk
+        if landscape.manifold is not None:
+            raise InvalidInput(
+                f"landscape is bound to a {type(landscape.manifold).__name__}, along which momenta "
+                "are not carried; use a GradientFlow."
+            )
         for jump in self.jumps:
             if not jump.keeps_order:
                 raise InvalidInput(

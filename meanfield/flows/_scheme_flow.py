@@ -107,6 +107,8 @@ class AbstractSchemeFlow(AbstractFlow):
         require_step(dt, dtype)
         require_finite("ensemble", ensemble.particles)
         self.landscape.require_fit(ensemble)
+        ensemble = self.landscape.onto_manifold(ensemble)
+        require_finite("ensemble, on the manifold,", ensemble.particles)
         if self.random and key is None:
             raise InvalidInput(
                 "key is missing; a flow with random jumps or batches draws random numbers: give it "
@@ -146,7 +148,8 @@ class AbstractSchemeFlow(AbstractFlow):
         key = common_key(source, state.step)
         y = self._moving(state.ensemble, state.momentum, state.fast, state.dissipated)
         field = self._field(state.ensemble, self._seen(key), state.time)
-        jumped = jnp.asarray(bool(self.jumps) or self.random)
+        bound = self.landscape.manifold is not None
+        jumped = jnp.asarray(bool(self.jumps) or self.random or bound)
         new, keep, next_dt, carried = self.scheme.step(field, dt, y, state.carried, jumped)
         time, time_error = _add_exactly(state.time, state.time_error, dt)
         if self.controlled:
@@ -157,11 +160,12 @@ class AbstractSchemeFlow(AbstractFlow):
             next_dt = jnp.where(keep & cut, jnp.maximum(next_dt, state.dt), next_dt)
         else:
             finite = _sound(new)
+        moved = self.landscape.onto_manifold(_pushed(state.ensemble, new))
         taken = FlowState(
             time=time,
             time_error=time_error,
             step=state.step + 1,
-            ensemble=self._jumps_of(source, state.step, dt, _pushed(state.ensemble, new)),
+            ensemble=self._jumps_of(source, state.step, dt, moved),
             momentum=new.momentum,
             fast=new.fast,
             dissipated=new.dissipated,

@@ -65,3 +65,4 @@ from ._starts import UniformStart as UniformStart
 from ._starts import checked_missing as checked_missing
 from ._tensors import TensorMap as TensorMap
 from ._tensors import from_tensors as from_tensors
+from ._tokens import Tokens as Tokens

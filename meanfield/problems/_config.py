@@ -24,6 +24,7 @@ from ._regression import Regression
 from ._softmax_attention import SoftmaxAttention
 from ._starts import STARTS, DefaultStart
 from ._tensors import TensorMap
+from ._tokens import Tokens
 
 PROBLEMS: Mapping[str, type] = {
     "attention": Attention,
@@ -35,6 +36,7 @@ PROBLEMS: Mapping[str, type] = {
     "markov-induction": MarkovInduction,
     "riesz-gas": RieszGas,
     "energy-distance": EnergyDistance,
+    "tokens": Tokens,
 }
 
 #: What a configuration names by kind.

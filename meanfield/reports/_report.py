@@ -38,6 +38,7 @@ class Report:
     def __init__(self, out: Path, title: str, command: str, config: Any):
         self.out, self.title, self.command = out, title, command
         self.found = Result(title)
+        self._began = time.perf_counter(), time.process_time()
         require_own_folder(out, command)
         try:
             out.mkdir(parents=True, exist_ok=True)
@@ -78,8 +79,8 @@ class Report:
         others = " and ".join(f"`{name}`" for name in ["claims.json", *written])
         came = (
             f"{_bullets(provenance())}\n\nWritten {time.strftime('%Y-%m-%d %H:%M:%S')} by "
-            f"`meanfield {self.command}`. The folder also holds `config.toml` (enough to rerun), "
-            f"{others}."
+            f"`meanfield {self.command}`, {self._took()}. The folder also holds `config.toml` "
+            f"(enough to rerun), {others}."
         )
         references = [cite(key) for key in self.found.references]
         lines = [
@@ -102,6 +103,11 @@ class Report:
             references=references,
         )
         (self.out / "report.html").write_text(page, "utf-8")
+
+    def _took(self) -> str:
+        """Time since the report was begun, by the clock and of all cores."""
+        clock, cores = time.perf_counter() - self._began[0], time.process_time() - self._began[1]
+        return f"{clock:.0f} s after its start (CPU time {cores:.0f} s)"
 
     def to_dict(self, **more: Any) -> dict[str, Any]:
         """The machine-readable result that `--json` prints."""

@@ -18,6 +18,7 @@ from ._hcl23_imbalanced import HCL23_IMBALANCED
 from ._induction import INDUCTION
 from ._ks24 import KS24
 from ._mt25 import MT25
+from ._tokens import TOKENS
 from ._yks25 import YKS25
 from ._zsls25_merged import ZSLS25_MERGED
 from ._zsls25_separate import ZSLS25_SEPARATE
@@ -36,6 +37,7 @@ REPRODUCTIONS: Mapping[str, Reproduction[Any]] = {
         HCL23_IMBALANCED,
         GROKKING,
         ENERGIES,
+        TOKENS,
     )
 }
 

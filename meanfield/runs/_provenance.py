@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 from importlib import metadata
 from typing import Any
@@ -18,6 +19,7 @@ def provenance(flow: AbstractFlow | None = None) -> dict[str, Any]:
         "meanfield_flows": _version("meanfield-flows"),
         "jax": jax.__version__,
         "python": platform.python_version(),
+        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
         "backend": jax.default_backend(),
         "devices": jax.device_count(),
         "float64": int(jnp.result_type(float) == jnp.float64),

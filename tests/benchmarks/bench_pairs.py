@@ -1,5 +1,7 @@
 """Pair interactions: time per pair as N grows, against a dense table. Run with `make bench`."""
 
+import time
+
 import jax
 import jax.numpy as jnp
 import pytest
@@ -21,8 +23,14 @@ def dense_velocity(points):
     return jnp.mean(table[..., None] * apart, axis=1)
 
 
-@pytest.mark.parametrize("size", [1_000, 4_000, 20_000, 100_000])
-def test_velocity(benchmark, capsys, size: int) -> None:
+@pytest.fixture(scope="module")
+def smallest() -> dict[str, float]:
+    """Seconds a pair of the smallest ensemble, once it is measured."""
+    return {}
+
+
+@pytest.mark.parametrize("size", [4_000, 20_000, 100_000])
+def test_velocity(benchmark, measured, smallest: dict[str, float], size: int) -> None:
     with jax.enable_x64(True):
         mu = gaussian(jax.random.key(0), size, jnp.zeros(DIM))
         landscape = Interaction(kernel)
@@ -33,17 +41,25 @@ def test_velocity(benchmark, capsys, size: int) -> None:
         found = tiled()  # compiles
         benchmark.pedantic(tiled, rounds=1 if size > 20_000 else 3)
         each = benchmark.stats.stats.min / size**2
-        line = f"\nN = {size}: {1e9 * each:.2f} ns a pair in tiles of {landscape.chunk(mu)}"
+        measured(f"time a pair of a kernel's velocity, N = {size:,}", 1e9 * each, "ns")
         if size <= DENSE_UP_TO:
-            line += f", against the table: {_dense(mu, found) / size**2 * 1e9:.2f} ns"
-    with capsys.disabled():
-        print(line)
+            smallest["each"], dense = each, _dense(mu, found)
+            measured(
+                f"velocity of a kernel at N = {size:,} in tiles, of that from an N × N table",
+                each * size**2 / dense,
+                tiles=each * size**2,
+                table=dense,
+            )
+        else:
+            measured(
+                f"time a pair at N = {size:,}, of that at N = {DENSE_UP_TO:,}",
+                each / smallest["each"],
+                target="≤ 1.3",
+            )
 
 
 def _dense(mu: Ensemble, expected: jax.Array) -> float:
     """Seconds of the dense velocity, the better of three."""
-    import time
-
     compiled = jax.jit(dense_velocity)
     assert jnp.allclose(compiled(mu.particles), expected, atol=1e-12)
     best = float("inf")

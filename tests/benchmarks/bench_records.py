@@ -11,7 +11,7 @@ from meanfield.problems import LinearAttention
 PARTICLES, STEPS, DT, ROUNDS = 16, 6_000, 1e-3, 7
 
 
-def test_records_at_every_step(benchmark, capsys) -> None:
+def test_records_at_every_step(measured) -> None:
     with jax.enable_x64(True):
         problem = LinearAttention().build(jax.random.key(0))
         start = problem.start(jax.random.key(1), PARTICLES)
@@ -28,9 +28,11 @@ def test_records_at_every_step(benchmark, capsys) -> None:
 
         pair()  # compiles
         times = [pair() for _ in range(ROUNDS)]  # interleaved: load falls on both alike
-        benchmark.pedantic(lambda: seconds(every(DT)), rounds=1)
     without, recorded = np.median(times, axis=0)
-    ratio = benchmark.extra_info["ratio"] = float(recorded / without)
-    with capsys.disabled():
-        print(f"\n{without:.3f} s without records, {recorded:.3f} s with all: {ratio:.2f} times")
-        print("target: at most 2 times; median of interleaved pairs")
+    measured(
+        f"{STEPS:,} steps of linear attention with a record at every one, of a run without",
+        recorded / without,
+        target="≤ 2",
+        recorded=recorded,
+        without=without,
+    )

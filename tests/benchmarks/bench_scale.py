@@ -58,30 +58,31 @@ def flow_step(size: int, steps: int, samples: int = 1024, devices: int = 1) -> d
 
 
 @pytest.mark.parametrize("largest", [10_000_000])
-def test_steps_against_size(benchmark, capsys, largest):
+def test_steps_against_size(benchmark, measured, largest):
     counts = {1_000: 4000, 10_000: 400, 100_000: 40, 1_000_000: 4, largest: 2}
     found = {size: flow_step(size, steps) for size, steps in counts.items() if size < largest}
     found[largest] = benchmark.pedantic(flow_step, args=(largest, counts[largest]), rounds=1)
     cost = {size: one["seconds"] / size for size, one in found.items()}
     assert found[largest]["beyond"] < 1e9
-    with capsys.disabled():
-        print("\n       N   steps/s   ns per particle and step   MB beyond")
-        for size, one in found.items():
-            print(
-                f"{size:>10,} {1 / one['seconds']:9.3g} {1e9 * cost[size]:12.0f} "
-                f"{one['beyond'] / 1e6:20.0f}"
-            )
-        print(f"cost at 1e7 over cost at 1e5: {cost[largest] / cost[100_000]:.2f} (at most 1.3)")
+    for size, each in cost.items():
+        measured(f"a step of attention, M = 1,024, a particle of N = {size:,}", 1e9 * each, "ns")
+    measured(
+        f"time a particle at N = {largest:,}, of that at N = 100,000",
+        cost[largest] / cost[100_000],
+        target="≤ 1.3",
+    )
+    beyond = found[largest]["beyond"] / 1e6
+    measured(f"memory beyond ensemble and velocity at N = {largest:,}", beyond, "MB")
 
 
 @pytest.mark.parametrize("devices", [2])
-def test_weak_scaling(benchmark, capsys, devices):
+def test_weak_scaling(benchmark, measured, devices):
     """Twice the particles on twice the devices; on shared cores the ideal ratio is not one."""
     one = flow_step(100_000, 10)
     many = benchmark.pedantic(flow_step, args=(100_000 * devices, 10, 1024, devices), rounds=1)
     ratio = many["seconds"] / one["seconds"]
-    with capsys.disabled():
-        print(
-            f"\n{devices} devices with {devices} times the particles take {ratio:.2f} times as "
-            f"long (1 if each had its own cores; {devices} where they share one device's cores)"
-        )
+    measured(
+        f"a step on {devices} devices that share the cores of one, with {devices} times the "
+        f"particles, of a step on one ({devices} if nothing is lost)",
+        ratio,
+    )

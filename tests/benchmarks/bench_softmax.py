@@ -14,7 +14,7 @@ FEATURES, TOKENS, PROMPTS, STEPS = 20, 200, 1_000, 10_000
 
 
 @pytest.mark.parametrize("dominant", [None, 0.5], ids=["balanced", "imbalanced"])
-def test_descent(benchmark, capsys, dominant: float | None) -> None:
+def test_descent(benchmark, measured, dominant: float | None) -> None:
     key = jax.random.key(0)
     with jax.enable_x64(True):
         landscape = SoftmaxAttentionLandscape.of_length(
@@ -28,6 +28,10 @@ def test_descent(benchmark, capsys, dominant: float | None) -> None:
         run = benchmark.pedantic(train, rounds=1)
     assert int(run.state.step) == STEPS
     assert float(run.trajectory["loss"][-1]) < 0.02 * float(run.trajectory["loss"][0])
-    with capsys.disabled():
-        seconds = benchmark.stats.stats.min
-        print(f"\n{STEPS} steps in {seconds:.1f} s, compilation included (target: 60 s)")
+    kind = "balanced" if dominant is None else "imbalanced"
+    measured(
+        f"{STEPS:,} steps of softmax attention, {kind} features, compilation included",
+        benchmark.stats.stats.min,
+        "s",
+        target="≤ 60",
+    )

@@ -1,21 +1,24 @@
-"""One flow step's value and velocity against the plain dense gradient and the bare products.
+"""One flow step's value and velocity against other ways to compute them. Run with `make bench`.
 
-Run with `make bench`. Every round times all three, so that a busy machine slows them alike; the
-smallest time of each counts.
+The dense gradient is what one writes first; the plain scan is what one writes when it no longer
+fits in memory, at the best of some chunks; the bare products are what no way can do without. All
+take turns, so that a busy machine slows them alike; the smallest time of each counts.
 """
 
-import time
-from collections.abc import Callable, Iterator
+import functools
+from collections.abc import Iterator
 
 import jax
 import jax.numpy as jnp
 import pytest
+from benchmarks.timing import fastest
 
 from landscapes import MLPAttentionLandscape, Neuron, neuron_start
 from particles import Ensemble
 from particles.internal import stream_map, stream_sum
 
 PARTICLES, SAMPLES, INPUTS, OUTPUTS, ROUNDS = 65_536, 4_096, 20, 5, 5
+CHUNKS = (128, 256, 512, 1024, 2048)
 
 
 @pytest.fixture(autouse=True)
@@ -55,45 +58,53 @@ def activations(landscape: MLPAttentionLandscape, mu: Ensemble):
     )
 
 
-def seconds(run: Callable) -> float:
-    start = time.perf_counter()
-    jax.block_until_ready(run())
-    return time.perf_counter() - start
+def plain_scan(landscape: MLPAttentionLandscape, mu: Ensemble, chunk: int):
+    """Two scans over chunks of neurons: the network's outputs, then each neuron's gradient."""
+    x = landscape.x
+    chunks = jax.tree.map(lambda leaf: leaf.reshape(-1, chunk, *leaf.shape[1:]), mu.particles)
+
+    def forward(total: jax.Array, n: Neuron):
+        return total + jnp.tanh(x @ n.w.T) @ n.a, None
+
+    total, _ = jax.lax.scan(forward, jnp.zeros((SAMPLES, OUTPUTS), x.dtype), chunks)
+    value, dual = jax.value_and_grad(landscape.energy)(total / PARTICLES)
+
+    def backward(_, n: Neuron):
+        active = jnp.tanh(x @ n.w.T)
+        slope = (1 - active**2) * (dual @ n.a.T)
+        return None, Neuron(a=-active.T @ dual, w=-slope.T @ x)
+
+    return value, jax.lax.scan(backward, None, chunks)[1]
 
 
-def test_value_and_velocity(benchmark, capsys):
+def test_value_and_velocity(measured) -> None:
     key = jax.random.key(0)
     x = jax.random.normal(key, (SAMPLES, INPUTS))
     landscape = MLPAttentionLandscape(x, jnp.tanh(x[:, :OUTPUTS]), ridge=1e-3)
     mu = neuron_start(key, landscape, PARTICLES)
-    compiled = {fn: jax.jit(fn) for fn in (dense_step, bare_products, activations)}
-
-    def library_step():
-        return jax.block_until_ready(landscape.value_and_velocity(mu))
-
-    value, velocity = library_step()
-    expected, field = compiled[dense_step](landscape, mu)
+    value, velocity = landscape.value_and_velocity(mu)
+    expected, field = jax.jit(dense_step)(landscape, mu)
     assert float(value) == pytest.approx(float(expected), rel=1e-4)
     assert float(mu.norm(jax.tree.map(jnp.subtract, velocity, field)) / mu.norm(field)) < 1e-3
 
-    times = {fn: [] for fn in compiled}
-
-    def others():
-        for fn, run in compiled.items():
-            times[fn].append(seconds(lambda: run(landscape, mu)))  # noqa: B023
-
-    others()  # compiles
-    benchmark.pedantic(library_step, setup=others, rounds=ROUNDS)
-    step = benchmark.stats.stats.min
-    dense, products, activation = (min(times[fn][1:]) for fn in compiled)
-    benchmark.extra_info |= {
-        "times faster than the dense gradient": dense / step,
-        "times the bare products and activations": step / (products + 2 * activation),
+    runs = {
+        "library, default chunk": lambda: landscape.value_and_velocity(mu),
+        "dense gradient": functools.partial(jax.jit(dense_step), landscape, mu),
+        "products": functools.partial(jax.jit(bare_products), landscape, mu),
+        "one activation pass": functools.partial(jax.jit(activations), landscape, mu),
     }
-    with capsys.disabled():
-        print(
-            f"\nstep {step:.3f} s, dense {dense:.3f} s, products {products:.3f} s, "
-            f"one activation pass {activation:.3f} s\n"
-            f"{dense / step:.2f} times faster than the dense gradient (target: at least 2.2)\n"
-            f"{step / (products + 2 * activation):.2f} times the bare work (target: at most 1.3)"
-        )
+    scan = jax.jit(plain_scan, static_argnums=2)
+    for chunk in CHUNKS:
+        runs[f"library, {chunk}"] = functools.partial(landscape.value_and_velocity, mu, chunk=chunk)
+        runs[f"plain scan, {chunk}"] = functools.partial(scan, landscape, mu, chunk)
+    times = fastest(runs, ROUNDS)
+    step = times["library, default chunk"]
+    best, plain = (
+        min(times[f"{name}, {chunk}"] for chunk in CHUNKS) for name in ("library", "plain scan")
+    )
+    bare = times["products"] + 2 * times["one activation pass"]
+    size = f"a step at N = {PARTICLES:,}, M = {SAMPLES:,}, d = {INPUTS}, k = {OUTPUTS}, float32"
+    measured(f"dense gradient, of {size}", times["dense gradient"] / step, target="≥ 2.2", **times)
+    measured(f"{size}, at its best chunk, of a plain scan at its own", best / plain, target="≤ 1.0")
+    measured(f"{size}, of the bare products and two activation passes", step / bare)
+    measured(f"{size}, at its best chunk, of the same", best / bare, target="≤ 1.25")

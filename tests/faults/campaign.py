@@ -12,8 +12,6 @@ import argparse
 import functools
 import importlib
 import json
-import os
-import platform
 import re
 import shutil
 import subprocess
@@ -126,9 +124,10 @@ def _setting() -> dict[str, Any]:
         text=True,
         check=False,
     ).stdout.strip()
-    machine = f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores"
-    versions = {name: provenance()[name] for name in ("meanfield_flows", "jax", "python")}
-    return {"commit": commit or "unknown", "machine": machine} | versions
+    versions = {
+        name: provenance()[name] for name in ("machine", "meanfield_flows", "jax", "python")
+    }
+    return {"commit": commit or "unknown"} | versions
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -14,6 +14,7 @@ from landscapes import (
     Landscape,
     LandscapeWrapper,
     Observable,
+    Sphere,
     StartWarning,
 )
 from landscapes.linear_attention import (
@@ -61,6 +62,10 @@ class Marked(Landscape):
         return Marked(self.scale * size)
 
     @property
+    def manifold(self):
+        return Sphere(2.0)
+
+    @property
     def particle(self):
         return jax.ShapeDtypeStruct((2,), float)
 
@@ -83,6 +88,8 @@ LOOKS: dict[str, Any] = {
     "convex": lambda one: one.convex,
     "particle": lambda one: one.particle,
     "unwrapped": lambda one: one.unwrapped,
+    "manifold": lambda one: one.manifold.radius,
+    "onto_manifold": lambda one: one.onto_manifold(MU),
     "features": lambda one: one.features(THETA),
     "risk": lambda one: one.risk(MOMENTS, THETA),
     "solve_fast": lambda one: one.solve_fast(MOMENTS),

@@ -20,6 +20,7 @@ KINDS = {
     "markov-induction": ["--problem.chains", "16", "--problem.length", "8"],
     "riesz-gas": [],
     "energy-distance": ["--problem.samples", "16"],
+    "tokens": ["--problem.beta", "1"],
     OWN: ["--problem.dim", "2", "--problem.samples", "64"],
 }
 

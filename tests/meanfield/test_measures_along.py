@@ -149,6 +149,7 @@ OPTIONS = {
     "markov-induction": {"chains": 4, "length": 4},
     "riesz-gas": {},
     "energy-distance": {"samples": 8},
+    "tokens": {},
 }
 
 
