@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 Values = dict[str, np.ndarray]
 
+MEASURED_ANYWAY = ("loss", "curvature_products")  # over time alone, without a panel of their own
 CURVATURE = "Curvature"  # title of the panel whose zero is marked
 
 
@@ -29,9 +30,10 @@ def measure_panels(
     ranks: Mapping[str, float] | None = None,
     log_time: bool = False,
 ) -> list[Callable[[Axes], None]]:
-    """Rank, subspace, curvature (if measured) and loss, one panel each, on a common time axis.
+    """Rank, subspace, curvature and further numbers (if measured), loss, on a common time axis.
 
-    Where there are seeds, the median is the line and the seeds are thin. A vertical line in every
+    One panel each; further numbers are all that have no axis but time and seeds. Where there are
+    seeds, the median is the line and the seeds are thin. A vertical line in every
     panel marks where the (median) loss has fallen by half.
 
     Args:
@@ -59,6 +61,12 @@ def measure_panels(
     if "curvature" in one:
         ends = {str(end): _columns(one["curvature"].sel(end=end)) for end in one["end"].values}
         drawn.append((CURVATURE, with_unit("curvature λ", "1 / time"), ends, None))
+    further = [str(name) for name in data.data_vars if name not in MEASURED_ANYWAY]
+    drawn += [
+        (name, name, {name: _columns(one[name])}, None)
+        for name in further
+        if set(data[name].dims) <= {"time", "seed"}
+    ]
     drawn.append(("Loss", "loss L(μ)", {"loss": _columns(one["loss"])}, None))
     loss = _columns(one["loss"])
     loss = np.median(loss, axis=1) if loss.ndim == 2 else loss

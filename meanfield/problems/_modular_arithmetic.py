@@ -79,6 +79,10 @@ class ModularArithmetic:
             levels=theory.levels if theory else {},
             predicted=theory.predicted if theory else None,
             features=Features(theory.shares) if theory else None,
+            no_saddle="saddles are known for an odd prime p, fraction 1, addition or subtraction, "
+            f"the quadratic activation and the squared loss; p is {self.p}, fraction "
+            f"{self.fraction:g}, target {self.target!r}, activation {self.activation!r}, loss "
+            f"{self.loss!r}",
         )
 
     def _template(self) -> np.ndarray | None:

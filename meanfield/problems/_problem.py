@@ -64,6 +64,7 @@ class Problem:
         claims: what theory says of a finished run, `claims(run)`.
         fresh: makes the same landscape on fresh samples.
         name: the kind it was built as.
+        no_saddle: why there is no `saddle`, and what would give one; only where some options do.
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -85,6 +86,7 @@ class Problem:
     claims: Callable[[Run], list[Claim]] | None = None
     fresh: Callable[[], AbstractLandscape] | None = None
     name: str = "problem"
+    no_saddle: str = ""
 
     def require(self, part: str, purpose: str) -> Any:
         """A part of the problem, or one sentence about what is missing.
@@ -94,8 +96,9 @@ class Problem:
         """
         found = getattr(self, part)
         if found is None:
+            missing = (part == "saddle" and self.no_saddle) or MISSING[part]
             raise InvalidInput(
-                f"problem {self.name!r} has no `{part}`, which {purpose} needs: {MISSING[part]}."
+                f"problem {self.name!r} has no `{part}`, which {purpose} needs: {missing}."
             )
         return found
 

@@ -123,14 +123,16 @@ def test_curvature_along_a_run_is_that_of_the_dense_hessian() -> None:
             np.testing.assert_allclose(found["curvature"][row], values[[0, -1]], atol=1e-7)
             assert np.all(found["curvature_residual"][row] <= 1e-7 * np.abs(values).max())
             assert float(found["loss"][row]) == pytest.approx(float(LANDSCAPE.value(ensemble)))
-    panels = plots.measure_panels(found, "w", ranks={"one": 1.0})
+    further = found.assign(share=found["loss"])
+    panels = plots.measure_panels(further, "w", ranks={"one": 1.0})
     canvas = Figure()
     for index, panel in enumerate(panels):
-        panel(canvas.add_subplot(1, 4, index + 1))
+        panel(canvas.add_subplot(1, 5, index + 1))
     assert [ax.get_title() for ax in canvas.axes] == [
         "Rank of w",
         "Subspace of w",
         "Curvature",
+        "share",
         "Loss",
     ]
     assert len({ax.get_xlim() for ax in canvas.axes}) == 1
