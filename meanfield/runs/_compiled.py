@@ -42,7 +42,7 @@ def advance(
 ) -> FlowState:
     """At most `most` steps towards time `until`; the memory of `state` is given away."""
     limits = jnp.asarray(until, state.time.dtype), jnp.asarray(most, jnp.int32)
-    return jax.block_until_ready(_advance(flow, state, *limits, batch))
+    return jax.block_until_ready(_advance((flow, *limits), state, batch))
 
 
 def read(
@@ -143,10 +143,12 @@ def _begin(
     return jax.vmap(lambda e, k: flow.start(e, dt, fast, k))(ensemble, key)
 
 
+# The memory of the state alone is given away: a number that the runtime copies to the devices of a
+# mesh must not be overwritten by the first of them before the last has read it.
 @eqx.filter_jit(donate="all-except-first")
-def _advance(
-    flow: AbstractFlow, state: FlowState, until: Array, most: Array, batch: bool
-) -> FlowState:
+def _advance(kept: tuple[AbstractFlow, Array, Array], state: FlowState, batch: bool) -> FlowState:
+    flow, until, most = kept
+
     def go(state: FlowState) -> FlowState:
         return flow.advance(state, until, most)
 
