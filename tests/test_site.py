@@ -1,5 +1,6 @@
 """The documentation builds in strict mode, needs nothing from elsewhere, and names everything."""
 
+import json
 import os
 import re
 import subprocess
@@ -74,3 +75,19 @@ def test_formulas_are_shown_without_a_script(site: dict[str, Page]) -> None:
     assert site["theory.html"].formulas > 0.9 * len(
         re.findall(r"\$\$.+?\$\$|\$.+?\$", written, re.DOTALL)
     )
+
+
+def test_pages_of_papers_say_what_their_claims_say(site: dict[str, Page]) -> None:
+    index = (ROOT / "docs/papers/index.md").read_text("utf-8")
+    found = sorted(path.parent for path in (ROOT / "docs/papers").glob("*/claims.json"))
+    assert found
+    for folder in found:
+        claims = json.loads((folder / "claims.json").read_text("utf-8"))
+        held = f"{sum(claim['holds'] for claim in claims)} of {len(claims)}"
+        assert re.search(rf"\[{folder.name}\].*\| {held} \|", index)
+        text = (folder / "index.md").read_text("utf-8")
+        assert f"{held} claims hold." in text
+        assert f"papers/{folder.name}/index.html" in site
+        assert {f"{name}.png" for name in re.findall(r"\]\((\w+)\.png\)", text)} == {
+            path.name for path in folder.glob("*.png")
+        }

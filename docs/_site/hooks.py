@@ -31,7 +31,11 @@ FORMULA = re.compile(r'<(span|div) class="arithmatex">\\[(\[](.*?)\\[)\]]</\1>',
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
-    """Adds the reference pages to the navigation."""
+    """Adds the pages of papers and of the reference to the navigation."""
+    [papers] = [entry["Papers"] for entry in config.nav if "Papers" in entry]
+    if len(papers) == 1:  # not yet, as it is when pages are served
+        found = sorted(path.parent.name for path in (ROOT / "docs/papers").glob("*/index.md"))
+        papers += [{name: f"papers/{name}/index.md"} for name in found]
     pages = [{part: [{room: f"api/{room}.md"} for room in rooms]} for part, rooms in ROOMS.items()]
     [reference] = [entry for entry in config.nav if "Reference" in entry]
     if len(reference["Reference"]) == 3:  # not yet, as it is when pages are served

@@ -34,8 +34,8 @@ def page(name: str, report: str, holding: int, claims: int) -> str:
     return f"{title}\n\n`meanfield reproduce {name}`\n\n{unfolded}\n{found}{body}"
 
 
-def copy(run: Path, name: str) -> tuple[int, int]:
-    """One paper's page, figures, claims and configuration; returns claims that hold, and all."""
+def copy(run: Path, name: str) -> None:
+    """One paper's page, figures, claims and configuration."""
     folder = FOLDER / name
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -49,15 +49,19 @@ def copy(run: Path, name: str) -> tuple[int, int]:
         if f"({figure.name})" in report:  # another one was left by an earlier run
             small = Image.open(figure).convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE)
             small.save(folder / figure.name, optimize=True)
-    return holding, len(claims)
 
 
 def main(runs: Path) -> None:
-    """Copies what all reproductions left, and lists them."""
+    """Copies what reproductions left, and lists all that are there."""
     rows = []
     for name, reproduction in REPRODUCTIONS.items():
-        holding, claims = copy(runs / name, name)
-        rows.append(f"| [{name}]({name}/index.md) | {reproduction.title} | {holding} of {claims} |")
+        if (runs / name / "report.md").exists():
+            copy(runs / name, name)
+        if (FOLDER / name).exists():
+            claims = json.loads((FOLDER / name / "claims.json").read_text("utf-8"))
+            held = sum(claim["holds"] for claim in claims)
+            row = f"| [{name}]({name}/index.md) | {reproduction.title} | {held} of {len(claims)} |"
+            rows.append(row)
     (FOLDER / "index.md").write_text(HEAD + "\n".join(rows) + "\n", "utf-8")
 
 

@@ -73,7 +73,7 @@ REFUSED = {
     # landscapes
     r"^chunk is 0;": lambda: regression().value(MU, chunk=0),
     r"^chunk is -2": lambda: network_output(MU, jnp.asarray(X), jnp.tanh, chunk=-2),
-    r"^activation is 'swish'; choose one of \['erf'": lambda: activation_from("swish"),
+    r"^activation is 'swish'; choose one of \['cosine', 'erf'": lambda: activation_from("swish"),
     r"^activation is 'Tanh'": lambda: attention(activation="Tanh"),
     r"^x has shape \(24, 3\) and f has shape \(23, 2\)": lambda: MLPAttentionLandscape(X, F[1:]),
     r"^x has shape \(24,\)": lambda: RegressionLandscape(X[:, 0], F),
