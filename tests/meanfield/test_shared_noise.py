@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from flow_cases import Springs
 
-from landscapes import Neuron
+from landscapes import Neuron, RegressionLandscape, neuron_start
 from meanfield import GradientFlow, convergence_study
 from meanfield.flows import Diffusion, Resampling, SharedNoise
 from meanfield.flows._noise import normals
@@ -45,6 +45,25 @@ def test_blocks_see_the_noise_of_their_reference_and_fine_increments_sum_to_coar
     # The increments: 8 steps, 16 numbers each, of variance 2τ dt; none is a copy of another.
     moved = np.asarray(whole[0] - points).ravel()
     assert abs(np.mean(moved**2) - 1.0) < 4 * np.sqrt(2 / 16)
+
+
+def test_blocks_see_the_batches_of_their_reference() -> None:
+    """A reference of two equal halves moves as each half alone, if all see the same batches."""
+    x = jax.random.normal(jax.random.key(2), (16, 3))
+    landscape = RegressionLandscape(x, jnp.tanh(x[:, :1]))
+    half = neuron_start(jax.random.key(3), landscape, 4).particles
+    both = jax.tree.map(lambda leaf: jnp.concatenate([leaf, leaf]), half)
+    noise = SharedNoise.of(KEY, 8)
+
+    def moved(batch_size, particles, noise, copies):
+        flow = GradientFlow(landscape, scheme="euler", batch_size=batch_size)
+        stacked = jax.tree.map(lambda leaf: jnp.stack([leaf] * copies), particles)
+        return np.asarray(after(flow, stacked, noise, jnp.array(0.25), jnp.array(1.0)).w)
+
+    whole = moved(2, both, noise.blocks(8), 1)[0]
+    for block in moved(2, half, noise.blocks(4), 2):
+        np.testing.assert_allclose(whole, np.concatenate([block, block]), rtol=1e-12)
+    assert np.abs(whole - moved(None, both, None, 1)[0]).max() > 1e-3  # batches do matter
 
 
 def test_the_noise_is_normal_and_the_same_in_every_precision() -> None:
