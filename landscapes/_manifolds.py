@@ -77,6 +77,6 @@ class Torus(Manifold):
         return jax.tree.map(lambda leaf: jnp.mod(leaf, self.period), particle)
 
 
-def all_nearest(manifold: Manifold | None, particles: PyTree) -> PyTree:
-    """π of every particle along the leading axis; the same particles without a manifold."""
-    return particles if manifold is None else jax.vmap(manifold.nearest)(particles)
+def all_nearest(manifold: Manifold, particles: PyTree) -> PyTree:
+    """π of every particle along the leading axis."""
+    return jax.vmap(manifold.nearest)(particles)

@@ -15,6 +15,7 @@ from ._modes import hidden_layer as hidden_layer
 from ._neurons import Neuron as Neuron
 from ._neurons import NeuronLandscape as NeuronLandscape
 from ._neurons import network_output as network_output
+from ._neurons import samples_of as samples_of
 from ._redraws import Redraw as Redraw
 from ._redraws import bootstrap as bootstrap
 from ._redraws import fresh_samples as fresh_samples

@@ -89,10 +89,7 @@ class GaussianRegressionLandscape(PairLandscape):
     ) -> Float[Array, " particles"]:
         """The sum over pairs as matrix products and one elementwise pass."""
         root = self.root.astype(particles.w.dtype)
-        w, v = particles.w @ root, others.w @ root
-        square, squares = jnp.sum(w**2, axis=1), jnp.sum(v**2, axis=1)
-        kernel = hermite_expansion(self.activation).kernel
-        table = kernel(square[:, None], squares[None], w @ v.T)
+        table = hermite_expansion(self.activation).table(particles.w @ root, others.w @ root)
         return jnp.sum((particles.a @ (weights[:, None] * others.a).T) * table, axis=1)
 
     def minibatch(self, key: Key[Array, ""], size: int) -> RegressionLandscape:
@@ -133,8 +130,7 @@ def neuron_gram(
 @compiled_precisely
 def _gram(left: Ensemble, right: Ensemble, activation: Activation) -> Array:
     (a, w), (b, v) = left.particles, right.particles
-    kernel = hermite_expansion(activation).kernel
-    table = kernel(jnp.sum(w**2, axis=1)[:, None], jnp.sum(v**2, axis=1)[None], w @ v.T)
+    table = hermite_expansion(activation).table(w, v)
     return (left.probabilities[:, None] * a).T @ table @ (right.probabilities[:, None] * b)
 
 

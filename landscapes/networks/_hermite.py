@@ -67,6 +67,13 @@ class HermiteExpansion:
         """E[σ(wᵀx)σ(w'ᵀx)] of two neurons, for x ~ N(0, I)."""
         return self.kernel(jnp.sum(w**2), jnp.sum(other**2), jnp.sum(w * other))
 
+    def table(
+        self, w: Float[Array, "neurons inputs"], others: Float[Array, "others inputs"]
+    ) -> Float[Array, "neurons others"]:
+        """`inner` of all pairs, by one matrix product."""
+        squares, own = jnp.sum(w**2, axis=1), jnp.sum(others**2, axis=1)
+        return self.kernel(squares[:, None], own[None], w @ others.T)
+
     def remainder(self, degrees: Sequence[int], squared: Numbers) -> Numbers:
         """The norm of what all but these degrees hold of σ(rz), from r².
 

@@ -13,6 +13,7 @@ from jaxtyping import Array, Float
 from particles import Ensemble, InvalidInput
 from particles.internal import chunk_for, stream_sum
 
+from .._abstract import AbstractLandscape
 from .._base import Landscape
 from .._precisely import compiled_precisely
 from ._activations import Activation
@@ -95,6 +96,23 @@ class NeuronLandscape(Landscape):
     ) -> Float[Array, "points outputs"]:
         """h_μ at points of the user's choice."""
         return network_output(ensemble, x, self.activation, chunk=chunk)
+
+
+def samples_of(landscape: AbstractLandscape) -> tuple[Array, Array] | None:
+    """Inputs and targets of the network within a landscape; `None` where it has no samples.
+
+    Example:
+        >>> from landscapes import RegressionLandscape
+        >>> from landscapes.networks import HermiteModes
+        >>> x, f = samples_of(RegressionLandscape(jnp.ones((4, 2)), jnp.ones((4, 1))))
+        >>> modes = HermiteModes(2, 1)
+        >>> samples_of(RegressionLandscape(modes, jnp.ones((3, 1)), "erf")) is None
+        True
+    """
+    network = landscape.unwrapped
+    if not isinstance(network, NeuronLandscape) or isinstance(network.x, HermiteModes):
+        return None
+    return network.x, network.f
 
 
 @compiled_precisely

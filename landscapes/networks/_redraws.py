@@ -12,8 +12,7 @@ from jaxtyping import Array, Key
 from particles import InvalidInput
 
 from .._base import Landscape
-from ._modes import HermiteModes
-from ._neurons import NeuronLandscape
+from ._neurons import NeuronLandscape, samples_of
 from ._samples import EVENLY, draw_inputs
 
 #: Draws a landscape of a given number of samples, as its key says.
@@ -34,10 +33,10 @@ def bootstrap(landscape: Landscape) -> Redraw:
         >>> bootstrap(landscape)(jax.random.key(0), 5).x.shape
         (5, 3)
     """
-    network = landscape.unwrapped
-    if not isinstance(network, NeuronLandscape) or isinstance(network.x, HermiteModes):
+    samples = samples_of(landscape)
+    if samples is None:
         return landscape.minibatch
-    x, f = network.x, network.f
+    x, f = samples
 
     def redraw(key: Array, size: int) -> Landscape:
         rows = jax.random.randint(key, (_checked(size),), 0, x.shape[0])

@@ -54,10 +54,6 @@ class SharedNoise(eqx.Module):
         return SharedNoise(common, own, jnp.full(len(own), substeps, jnp.int32))
 
 
-#: What a flow starts from where its steps are random, and what its state keeps of that.
-Randomness = Key[Array, ""] | SharedNoise
-
-
 def raw_key(key: Any) -> UInt32[Array, "..."] | SharedNoise | None:
     """A key as the state keeps it."""
     return key if key is None or isinstance(key, SharedNoise) else jax.random.key_data(key)

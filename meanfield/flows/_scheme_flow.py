@@ -107,8 +107,9 @@ class AbstractSchemeFlow(AbstractFlow):
         require_step(dt, dtype)
         require_finite("ensemble", ensemble.particles)
         self.landscape.require_fit(ensemble)
-        ensemble = self.landscape.onto_manifold(ensemble)
-        require_finite("ensemble, on the manifold,", ensemble.particles)
+        if self.landscape.manifold is not None:
+            ensemble = self.landscape.onto_manifold(ensemble)
+            require_finite("ensemble, on the manifold,", ensemble.particles)
         if self.random and key is None:
             raise InvalidInput(
                 "key is missing; a flow with random jumps or batches draws random numbers: give it "

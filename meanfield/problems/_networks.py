@@ -31,6 +31,7 @@ from landscapes.networks import (
     GaussianRegressionLandscape,
     HermiteModes,
     neuron_gram,
+    samples_of,
     truncation,
     with_constant,
 )
@@ -198,7 +199,7 @@ def network_redraws(
 
     None where there are no samples.
     """
-    if isinstance(landscape.x, HermiteModes):
+    if samples_of(landscape) is None:
         return {}
     ways = {"bootstrap": bootstrap(landscape)}
     if samples.positions is None:

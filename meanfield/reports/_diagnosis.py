@@ -9,8 +9,8 @@ import jax
 import numpy as np
 from jaxtyping import Array, Key
 
-from landscapes import AbstractLandscape, Landscape, NeuronLandscape, Redraw, bootstrap
-from landscapes.networks import HermiteModes
+from landscapes import AbstractLandscape, Landscape, Redraw, bootstrap
+from landscapes.networks import samples_of
 from particles import Ensemble
 from saddle_analysis import CriticalityReport
 
@@ -77,10 +77,8 @@ def diagnose(
         landscape.require_fit(one)
     if redraws is None:
         redraws = {}
-        if isinstance(landscape, Landscape):
-            network = landscape.unwrapped
-            if isinstance(network, NeuronLandscape) and not isinstance(network.x, HermiteModes):
-                redraws = {"bootstrap": bootstrap(landscape)}
+        if isinstance(landscape, Landscape) and samples_of(landscape) is not None:
+            redraws = {"bootstrap": bootstrap(landscape)}
     key = jax.random.key(0) if key is None else key
     report, ours = None, not isinstance(out, Report)
     if out is not None:

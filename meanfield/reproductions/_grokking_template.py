@@ -133,8 +133,8 @@ def template(found: Stages) -> Result:
         f"p = {P}, magnitudes {', '.join(map(str, MAGNITUDES))} of frequencies 1, 2, 3, N = "
         f"{PARTICLES}, standard deviation {SCALE:g} at the start. {off} of the "
         f"{found.plateaus.size} plateaus lie more than 2 % from the level: there the run waits "
-        "longest where a single neuron has begun the next frequency; alone it learns a fifth to a "
-        "quarter of it."
+        "longest where a single neuron has begun the next frequency; with others that cancel its "
+        "constant it learns a fifth to a quarter of it."
     )
     result.figure(
         "template",

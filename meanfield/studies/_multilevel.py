@@ -7,6 +7,7 @@ import os
 import time
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from statistics import NormalDist
 
 import jax
 import numpy as np
@@ -22,10 +23,9 @@ from ._exponents import CONFIDENCE
 from ._levels import Level, Sampler
 from ._saved import SavedStudy
 
-QUANTILE = 1.959963984540054  # of the normal law, at CONFIDENCE
+QUANTILE = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
 FIRST = 3  # levels that tell the order of the bias that is left
 ROUND_OFF = 64  # units in the last digit of L that a difference of levels must be above
-assert CONFIDENCE == 0.95
 
 
 @dataclass(frozen=True)
@@ -77,10 +77,10 @@ class Multilevel:
             if top >= len(costs):
                 left, spread = [*left, left[-1] / 4], [*spread, spread[-1] / 2]
                 costs.append(costs[-1] * growth)
-        weights = np.ones(top + 1)
-        weights[-1] = 2
         scale = (2 * QUANTILE / tolerance) ** 2
-        every = np.sum(weights * np.array(spread[: top + 1]) * np.sqrt(costs[: top + 1])) ** 2
+        every = (
+            np.sum(_weights(top + 1) * np.array(spread[: top + 1]) * np.sqrt(costs[: top + 1])) ** 2
+        )
         # A level without the coarse ensembles of its samples: one part in 1 + 1/growth.
         single = spread[0] ** 2 / 2**top * costs[top] / (1 + 1 / growth)
         return float(every * scale), float(single * scale)
@@ -307,16 +307,16 @@ def _filled(
     return levels, late
 
 
-def _weights(levels: list[Level]) -> np.ndarray:
+def _weights(levels: int) -> np.ndarray:
     """Of the means in the extrapolated sum: the last difference counts twice."""
-    weights = np.ones(len(levels))
+    weights = np.ones(levels)
     weights[-1] = 2
     return weights
 
 
 def _optimal(levels: list[Level], half: float) -> list[int]:
     """Samples of each level for which the random half-width is `half` at the least cost."""
-    spread = _weights(levels) * np.sqrt([level.variance for level in levels])
+    spread = _weights(len(levels)) * np.sqrt([level.variance for level in levels])
     costs = np.array([level.cost for level in levels])
     total = np.sum(spread * np.sqrt(costs)) * (QUANTILE / half) ** 2
     return [math.ceil(n) for n in total * spread / np.sqrt(costs)]
@@ -325,7 +325,7 @@ def _optimal(levels: list[Level], half: float) -> list[int]:
 def _estimate(levels: list[Level]) -> Estimate:
     """The extrapolated sum over levels, with the errors of samples and of levels."""
     means = np.array([level.mean for level in levels])
-    weights = _weights(levels)
+    weights = _weights(len(levels))
     random = math.sqrt(
         sum((w * level.error) ** 2 for w, level in zip(weights, levels, strict=True))
     )

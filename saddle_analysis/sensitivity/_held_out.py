@@ -8,8 +8,8 @@ import jax
 import numpy as np
 from jaxtyping import Array, Key
 
-from landscapes import AbstractLandscape, NeuronLandscape
-from landscapes.networks import HermiteModes
+from landscapes import AbstractLandscape
+from landscapes.networks import samples_of
 from particles import Ensemble, InvalidInput
 
 from ..spectra import HessianOperator, smallest_eigenpair
@@ -63,17 +63,18 @@ def held_out_curvature(
         >>> held_out_curvature(jax.random.key(0), landscape, mu).held_out.shape
         (2,)
     """
-    network = landscape.unwrapped
-    if not isinstance(network, NeuronLandscape) or isinstance(network.x, HermiteModes):
+    found = samples_of(landscape)
+    if found is None:
         raise InvalidInput(
-            f"landscape is a {type(network).__name__}, which has no samples to split."
+            f"landscape is a {type(landscape.unwrapped).__name__}, which has no samples to split."
         )
-    samples, outputs = network.f.shape
+    x, f = found
+    samples, outputs = f.shape
     if samples < 2 * outputs:
         raise InvalidInput(f"landscape has M = {samples} samples; halves need {outputs} each.")
     landscape.require_fit(ensemble)
     rows = jax.random.permutation(key, samples)[: 2 * (samples // 2)].reshape(2, -1)
-    halves = [landscape.replace(x=network.x[own], f=network.f[own]) for own in rows]
+    halves = [landscape.replace(x=x[own], f=f[own]) for own in rows]
     operators = [HessianOperator(half, ensemble, chunk=chunk) for half in halves]
     pairs = [smallest_eigenpair(operator, tolerance=tolerance) for operator in operators]
     fields = [pair.fields[0] for pair in pairs]
