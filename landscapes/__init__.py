@@ -15,6 +15,7 @@ from ._confined import Confined as Confined
 from ._confined import Confinement as Confinement
 from ._constrained import Constrained as Constrained
 from ._constrained import ConstrainedPairs as ConstrainedPairs
+from ._densities import DensityLandscape as DensityLandscape
 from ._manifolds import Manifold as Manifold
 from ._manifolds import Sphere as Sphere
 from ._manifolds import Torus as Torus
@@ -36,6 +37,7 @@ from ._wrapper import LandscapeWrapper as LandscapeWrapper
 from .induction import CausalInductionLandscape as CausalInductionLandscape
 from .induction import InductionLandscape as InductionLandscape
 from .induction import MarkovInductionLandscape as MarkovInductionLandscape
+from .interactions import BlobLandscape as BlobLandscape
 from .interactions import EnergyDistanceLandscape as EnergyDistanceLandscape
 from .interactions import RieszGasLandscape as RieszGasLandscape
 from .interactions import TokenLandscape as TokenLandscape

@@ -27,8 +27,9 @@ class AbstractLandscape(eqx.Module):
     """A functional L(μ) of a probability measure over particles, as all else here sees it.
 
     Flows, curvature, sections and commands ask for what stands here and nothing more. `Landscape`
-    derives it from features and a risk, `PairLandscape` from an interaction of two particles, and
-    `Sum` from its terms. (theory.md, section 1)
+    derives it from features and a risk, `PairLandscape` from an interaction of two particles,
+    `DensityLandscape` from an energy of their density, and `Sum` from its terms.
+    (theory.md, section 1)
 
     Every derived function takes `fast` and `chunk`. `fast=None` means the two-timescale limit,
     the fast variables at their equilibrium; a value freezes them there. `chunk` bounds the number

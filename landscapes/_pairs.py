@@ -3,30 +3,22 @@
 from __future__ import annotations
 
 import abc
-import math
 from collections.abc import Callable
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
-from jax.core import Tracer
 from jaxtyping import Array, Float, PyTree
 
-from particles import Ensemble, InvalidInput
-from particles.internal import chunk_for, stream_map, stream_pairs, stream_sum
+from particles import Ensemble
+from particles.internal import stream_map, stream_pairs, stream_sum
 
-from ._abstract import AbstractLandscape, described, require_ensemble
 from ._precisely import compiled_precisely
+from ._tiles import TiledLandscape, require_no_fast
 from ._variations import Curvature, FirstOrder, FirstVariation, Part, SecondVariation
 
-#: Arrays of the size of a particle that a pair needs while it is worked on.
-COPIES = 2
-#: Particles looked at for the symmetry of W.
-LOOKED_AT = 6
 
-
-class PairLandscape(AbstractLandscape):
+class PairLandscape(TiledLandscape):
     """A functional L(μ) = ½ ∬ W(θ, θ') dμ dμ + ∫ V dμ of pairs of particles.
 
     Write `pair` (W, of two particles) and, if there is one, `potential` (V, of one). Value,
@@ -62,70 +54,8 @@ class PairLandscape(AbstractLandscape):
         """V(θ); zero by default."""
         return jnp.zeros((), jnp.result_type(*jax.tree.leaves(particle)))
 
-    def features(self, particle: PyTree) -> PyTree:
-        """What is recorded of a measure: by default its mean and its second moments."""
-        return particle, jax.tree.map(jnp.square, particle)
-
-    def interaction(
-        self, particles: PyTree, others: PyTree, weights: Float[Array, " others"]
-    ) -> Float[Array, " particles"]:
-        """Σ_j w_j W(θ_i, θ_j) of every particle. Override it where that is faster."""
-
-        def row(particle: PyTree) -> Array:
-            return jnp.sum(weights * jax.vmap(lambda other: self.pair(particle, other))(others))
-
-        return jax.vmap(row)(particles)
-
-    def particle_bytes(self, particle: PyTree) -> int:
-        """Memory of a row of a tile."""
-        return 1024 * _pair_bytes(particle)
-
-    def chunk(self, ensemble: Ensemble, chunk: int | None = None) -> int:
-        """Side of a tile: `chunk` if given, else so that a tile fits the budget.
-
-        Raises:
-            InvalidInput: `chunk` is not positive.
-        """
-        if chunk is not None:
-            return super().chunk(ensemble, chunk)
-        one = jax.eval_shape(lambda p: jax.tree.map(lambda x: x[0], p), ensemble.particles)
-        pairs = chunk_for(2**40, _pair_bytes(one))
-        return chunk_for(ensemble.size, 1, budget=math.isqrt(pairs))
-
-    def require_fit(self, ensemble: Ensemble) -> None:
-        """Refuse particles of another landscape, and a W that is not symmetric at some of them.
-
-        Raises:
-            InvalidInput: names the shapes found and needed, or by how much W differs.
-        """
-        super().require_fit(ensemble)
-        self._require_number(ensemble)
-        few = jax.tree.map(lambda leaf: leaf[:LOOKED_AT], ensemble.particles)
-        if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves((self, few))):
-            return
-        table = np.asarray(_table(self, few), float)
-        if not np.isfinite(table).all():
-            return  # the run says which particle it is
-        scale, off = np.abs(table).max(), np.abs(table - table.T).max()
-        if off > 1e3 * float(jnp.finfo(jnp.result_type(*jax.tree.leaves(few))).eps) * scale:
-            raise InvalidInput(
-                f"pair of {type(self).__name__} is not symmetric: W(θ, θ') − W(θ', θ) is {off:.3g} "
-                f"where W is up to {scale:.3g}; give ½(W(θ, θ') + W(θ', θ)), which is the same L."
-            )
-
-    def _require_number(self, ensemble: Ensemble) -> None:
-        require_ensemble(ensemble)
-        one = jax.eval_shape(lambda p: jax.tree.map(lambda x: x[0], p), ensemble.particles)
-        for name, fn, given in (
-            ("pair", self.pair, (one, one)),
-            ("potential", self.potential, (one,)),
-        ):
-            found = jax.eval_shape(fn, *given)
-            if getattr(found, "shape", None) != () or not jnp.issubdtype(found.dtype, jnp.floating):
-                raise InvalidInput(
-                    f"{name} of {type(self).__name__} returned {described(found)}; it must return "
-                    "one floating-point number, an array of shape ()."
-                )
+    def _functions(self, one: PyTree) -> dict[str, tuple[Callable, tuple]]:
+        return super()._functions(one) | {"potential": (self.potential, (one,))}
 
     # --- derived -------------------------------------------------------------------------------
 
@@ -135,7 +65,7 @@ class PairLandscape(AbstractLandscape):
     ) -> tuple[Float[Array, ""], PyTree]:
         """L(μ) and the moments: one pass over pairs."""
         self._require_number(ensemble)
-        _require_no_fast(fast)
+        require_no_fast(fast)
         particles, mesh, side = ensemble.particles, ensemble.mesh, self.chunk(ensemble, chunk)
         field = stream_pairs(
             self.interaction,
@@ -164,7 +94,7 @@ class PairLandscape(AbstractLandscape):
     ) -> FirstOrder:
         """L(μ), gradient and first variation from one pass over pairs."""
         self._require_number(ensemble)
-        _require_no_fast(fast)
+        require_no_fast(fast)
         side = self.chunk(ensemble, chunk)
         (own, between), gradient = _field(self, ensemble, ensemble, side)
         value = jnp.sum(ensemble.probabilities * (own + 0.5 * between))
@@ -182,7 +112,7 @@ class PairLandscape(AbstractLandscape):
     ) -> FirstVariation:
         """δL/δμ[μ](θ) = V(θ) + ∫ W(θ, θ') dμ(θ'), centred to zero μ-mean."""
         self._require_number(ensemble)
-        _require_no_fast(fast)
+        require_no_fast(fast)
         side = self.chunk(ensemble, chunk)
         (own, between), _ = _field(self, ensemble, ensemble, side)
         mean = jnp.sum(ensemble.probabilities * (own + between))
@@ -192,14 +122,14 @@ class PairLandscape(AbstractLandscape):
         self, ensemble: Ensemble, fast: PyTree | None = None, *, chunk: int | None = None
     ) -> SecondVariation:
         """δ²L/δμ²(θ, θ') = W(θ, θ'), whatever the measure."""
-        _require_no_fast(fast)
+        require_no_fast(fast)
         return PairSecondVariation(self)
 
     def curvature(
         self, ensemble: Ensemble, fast: PyTree | None = None, *, chunk: int | None = None
     ) -> Curvature:
         """The Wasserstein Hessian: a product is one pass over pairs."""
-        _require_no_fast(fast)
+        require_no_fast(fast)
         self._require_number(ensemble)
         return PairCurvature(self, ensemble, self.chunk(ensemble, chunk))
 
@@ -330,19 +260,3 @@ def _field(
     alone = jax.vmap(jax.value_and_grad(landscape.potential))
     own, slope = stream_map(alone, points.particles, side, points.mesh)
     return (own, between), jax.tree.map(jnp.add, force, slope)
-
-
-@eqx.filter_jit
-def _table(landscape: PairLandscape, particles: PyTree) -> Float[Array, "few few"]:
-    row = lambda one: jax.vmap(lambda other: landscape.pair(one, other))(particles)  # noqa: E731
-    return jax.vmap(row)(particles)
-
-
-def _pair_bytes(particle: PyTree) -> int:
-    leaves = jax.tree.leaves(particle)
-    return COPIES * sum(leaf.size * leaf.dtype.itemsize for leaf in leaves)
-
-
-def _require_no_fast(fast: PyTree | None) -> None:
-    if fast is not None:
-        raise InvalidInput("fast is given, but pair interactions have no fast variables.")

@@ -100,9 +100,12 @@ class Sum(AbstractLandscape):
         return [concern for term in self.terms for concern in term.concerns(ensemble)]
 
     def observables(self, moments: tuple[PyTree, ...]) -> dict[str, Observable]:
-        """Those of the terms."""
-        pairs = zip(self.terms, moments, strict=True)
-        return Observable.joined(*(term.observables(one) for term, one in pairs))
+        """Those of the terms; a name that an earlier term has is followed by the term's number."""
+        found: dict[str, Observable] = {}
+        for number, (term, one) in enumerate(zip(self.terms, moments, strict=True), start=1):
+            for name, seen in term.observables(one).items():
+                found[f"{name}_{number}" if name in found else name] = seen
+        return found
 
     def require_fit(self, ensemble: Ensemble) -> None:
         """Refuse what a term refuses."""

@@ -1,5 +1,7 @@
-"""Pair interactions: gases of charges, and distances to a target sample."""
+"""Energies of pairs: charges, tokens, diffusion, and distances to a target sample."""
 
+from ._blob import BlobLandscape as BlobLandscape
+from ._blob import NarrowKernelWarning as NarrowKernelWarning
 from ._energy_distance import EnergyDistanceLandscape as EnergyDistanceLandscape
 from ._gas import RieszGasLandscape as RieszGasLandscape
 from ._gas import hermite_points as hermite_points
