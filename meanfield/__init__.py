@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from .runs import FlowFailed as FlowFailed
     from .runs import Outcome as Outcome
     from .runs import Run as Run
+    from .runs import RunInterrupted as RunInterrupted
     from .runs import Statistic as Statistic
     from .runs import at as at
     from .runs import component as component
@@ -47,6 +48,7 @@ _ROOMS = {
     "runs": [
         "Checkpoints",
         "FlowFailed",
+        "RunInterrupted",
         "Outcome",
         "Run",
         "Statistic",

@@ -26,7 +26,6 @@ from ..reports import FilmOptions, filmed
 from ..results import Result
 from ..runs import Progress
 from ._common import Common, File
-from ._interrupted import exit_code
 from ._source import require_run, require_there
 
 
@@ -118,4 +117,4 @@ class Animate(Common):
         if not (self.json or self.quiet):
             print(path)
         self.show(report, film=str(path))
-        return exit_code(run)
+        return 0

@@ -48,9 +48,8 @@ from ..problems import (
 )
 from ..reports import Report, energy_balance
 from ..results import Claim, Panel, Result
-from ..runs import FlowFailed, Outcome, Run, Schedule, component, simulate
+from ..runs import FlowFailed, Run, RunInterrupted, Schedule, component, simulate
 from ._common import Common
-from ._interrupted import exit_code
 from ._simulate import ConfigFile
 
 if TYPE_CHECKING:
@@ -93,15 +92,12 @@ class Demo(Common):
         out = self.folder()
         scene = prepare(self)
         with self.report(out, "Leaving a saddle of the attention landscape") as report:
-            run = self._run(scene, report)
-        if run.outcome is Outcome.INTERRUPTED:
-            self.say(run.message)
-            return exit_code(run)
+            self._run(scene, report)
         report.finish()
         self.show(report)
         return 0
 
-    def _run(self, scene: Scene, report: Report) -> Run:
+    def _run(self, scene: Scene, report: Report) -> None:
         """The whole job, its results written as they come."""
         self.say("1/4 looking at the curvature of the saddle")
         detection, result = detect(scene)
@@ -110,12 +106,11 @@ class Demo(Common):
         self.say("2/4 leaving the saddle and running to the minimum")
         try:
             run = leave(self, scene, detection)
-        except FlowFailed as error:
+        except (FlowFailed, RunInterrupted) as error:
             keep(error.run, report)
+            report.finish()
             raise
         keep(run, report)
-        if run.outcome is Outcome.INTERRUPTED:
-            return run
         self.say("3/4 reading growth rate, levels and learned features off the run")
         growth, result = read_growth(detection, run)
         report.add(result)
@@ -134,7 +129,6 @@ class Demo(Common):
             lambda ax: plots.plot_in_context(ax, errors),
         )
         report.add(overview)
-        return run
 
 
 class Scene(NamedTuple):
@@ -262,8 +256,6 @@ def keep(run: Run, report: Report) -> None:
     result.text(run.message[0].upper() + run.message[1:])
     save_ensemble(report.out / "ensemble.npz", run.ensemble)
     report.add(result)
-    if run.outcome.failed or run.outcome is Outcome.INTERRUPTED:
-        report.finish()
 
 
 def _finely_then_coarsely(distance: float, rate: float) -> Schedule:

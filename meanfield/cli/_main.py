@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import signal
 import sys
 import warnings
 from collections.abc import Sequence
@@ -50,7 +51,6 @@ def _run(name: str, words: Sequence[str]) -> int:
     from particles import InvalidInput
 
     from ..runs import FlowFailed, RunInterrupted
-    from ._interrupted import exit_code
     from ._parse import parse
 
     # Hessians, rates and reproductions need double precision; --precision can turn it off.
@@ -67,7 +67,8 @@ def _run(name: str, words: Sequence[str]) -> int:
         except (FlowFailed, OSError, RuntimeError, MemoryError) as error:
             return _failed(error, 1)
         except RunInterrupted as stopped:
-            return _failed(stopped, exit_code(stopped.run))
+            # A signal on another host is not known here.
+            return _failed(stopped, 128 + (stopped.run.signal or signal.SIGTERM))
         except KeyboardInterrupt:
             return _failed("interrupted", INTERRUPTED)
 

@@ -18,7 +18,7 @@ from saddle_analysis.curves import escape_scaling
 from .. import plots
 from ..flows import AbstractFlow
 from ..results import Claim, Result
-from ..runs import component, every, simulate, whole
+from ..runs import component, every, simulate
 from ..studies import Escapes, escape_study
 
 DISTANCE = 1e-6  # L²(μ) distance from the saddle where growth starts
@@ -49,17 +49,15 @@ def growth_result(
         One claim, of the fitted rate, with the trajectory and a figure.
     """
     rate = -float(pairs.values[0])
-    run = whole(
-        simulate(
-            flow,
-            displaced(saddle, along(saddle, pairs.fields[0], DISTANCE)),
-            horizon=GROWTH_TIMES / rate,
-            dt=1 / (STEPS * rate),
-            record=every(0.1 / rate),
-            statistics=[component("unstable_component", saddle, pairs.fields[0])],
-            progress=progress,
-            label="growth",
-        )
+    run = simulate(
+        flow,
+        displaced(saddle, along(saddle, pairs.fields[0], DISTANCE)),
+        horizon=GROWTH_TIMES / rate,
+        dt=1 / (STEPS * rate),
+        record=every(0.1 / rate),
+        statistics=[component("unstable_component", saddle, pairs.fields[0])],
+        progress=progress,
+        label="growth",
     )
     time = run.trajectory["time"].values
     amplitude = np.abs(run.trajectory["unstable_component"].values)

@@ -18,7 +18,7 @@ from .. import plots
 from ..flows import GradientFlow
 from ..problems import Count, EnergyDistance, Range, Seed
 from ..results import Claim, Result
-from ..runs import simulate, whole
+from ..runs import simulate
 from ._base import Reproduction
 from ._energies_gas import LINE, PLANE, line, plane
 from ._seeds import over_seeds, seed_keys
@@ -89,7 +89,7 @@ def sample(
             progress=progress,
             label=f"energy distance, start {index}",
         )
-        ends.append(float(landscape.value(whole(run).ensemble)))
+        ends.append(float(landscape.value(run.ensemble)))
     ratio, said = over_seeds(np.array(ends) / exact)
     result.claim(
         Claim.equal(

@@ -18,7 +18,7 @@ from saddle_analysis.curves import fit_line
 from .. import plots
 from ..flows import GradientFlow
 from ..results import Claim, Result
-from ..runs import simulate, whole
+from ..runs import simulate
 from ._seeds import over_seeds
 
 if TYPE_CHECKING:
@@ -151,7 +151,7 @@ def relaxed(gas: RieszGasLandscape, start: Ensemble, progress: bool, label: str)
     """The flow's end."""
     flow = GradientFlow(gas, scheme="adaptive")
     run = simulate(flow, start, horizon=RELAXED, dt=1e-3, progress=progress, label=label)
-    return whole(run).ensemble
+    return run.ensemble
 
 
 def second_moment(ensemble: Ensemble) -> float:

@@ -16,7 +16,7 @@ from particles import Ensemble
 from .. import plots
 from ..flows import AbstractFlow, FlowState, GradientFlow
 from ..results import Claim, Result
-from ..runs import Statistic, simulate, whole
+from ..runs import Statistic, simulate
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -56,16 +56,14 @@ def one_neuron(*, progress: bool = False) -> Followed:
     start = np.append(SCALE * NEURON[:3], NEURON[3])
     phases = np.array([NEURON[3], 0.0, 0.0])
     waves = [a * np.cos(turn + f) for a, f in zip(start[:3], phases, strict=True)]
-    run = whole(
-        simulate(
-            GradientFlow(landscape, scheme="adaptive"),
-            Ensemble(ModularNeuron(*(jnp.asarray(wave)[None] for wave in waves))),
-            horizon=0.8 * growth.blow_up(SCALE),
-            dt=1.0,
-            statistics=[Statistic("parts", _parts_of, dims=("part", "residue"))],
-            progress=progress,
-            label="one neuron",
-        )
+    run = simulate(
+        GradientFlow(landscape, scheme="adaptive"),
+        Ensemble(ModularNeuron(*(jnp.asarray(wave)[None] for wave in waves))),
+        horizon=0.8 * growth.blow_up(SCALE),
+        dt=1.0,
+        statistics=[Statistic("parts", _parts_of, dims=("part", "residue"))],
+        progress=progress,
+        label="one neuron",
     ).trajectory
     components = run["parts"].values @ np.exp(-1j * turn) * 2 / P
     angles = np.angle(components)

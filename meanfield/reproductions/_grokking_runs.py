@@ -14,7 +14,7 @@ from landscapes import Confined, ModularArithmeticLandscape
 from landscapes.modular_arithmetic import inverse_participation, modular_start
 
 from ..flows import AbstractFlow, FlowState, GradientFlow
-from ..runs import Statistic, every, simulate, whole
+from ..runs import Statistic, every, simulate
 from ._seeds import seed_keys
 
 MEMORISED, GENERALISED = 0.99, 0.9  # accuracy on the training pairs, and on the others
@@ -93,18 +93,16 @@ def follow(
     with jax.enable_x64(False):
         landscape = network.landscape(pairs)
         records = every(10 * network.dt)
-        run = whole(
-            simulate(
-                GradientFlow(Confined(landscape, decay / network.unit), scheme="euler"),
-                modular_start(start, landscape, network.particles),
-                horizon=horizon * network.unit,
-                dt=network.dt,
-                record=records,
-                statistics=[Statistic("ipr", _participation, records)],
-                stop=lambda latest: bool(latest["test_accuracy"] >= GENERALISED),
-                progress=progress,
-                label=f"p = {network.p}, decay {decay:g}/p³",
-            )
+        run = simulate(
+            GradientFlow(Confined(landscape, decay / network.unit), scheme="euler"),
+            modular_start(start, landscape, network.particles),
+            horizon=horizon * network.unit,
+            dt=network.dt,
+            record=records,
+            statistics=[Statistic("ipr", _participation, records)],
+            stop=lambda latest: bool(latest["test_accuracy"] >= GENERALISED),
+            progress=progress,
+            label=f"p = {network.p}, decay {decay:g}/p³",
         ).trajectory
     found = run.drop_vars(["ipr", "ipr_time"]).assign(ipr=("time", run["ipr"].values))
     return found.assign_coords(time=run["time"].values / network.unit)

@@ -26,7 +26,7 @@ from saddle_analysis.curves import PowerLaw, crossing
 from .. import plots
 from ..flows import GradientFlow
 from ..results import Claim, Result
-from ..runs import every, simulate, whole
+from ..runs import every, simulate
 from ..studies import fit_exponent
 from ._seeds import seed_keys
 
@@ -213,17 +213,15 @@ def _leave(
     landscape: ModularArithmeticLandscape, start: Ensemble, horizon: float, progress: bool
 ) -> xarray.Dataset:
     """The run until frequency 2 is learned by half."""
-    return whole(
-        simulate(
-            GradientFlow(landscape, scheme="adaptive"),
-            start,
-            horizon=horizon,
-            dt=1.0,
-            record=every(horizon / 2000),
-            stop=lambda latest: bool(latest["learned_fraction"][1] > 0.5),
-            progress=progress,
-            label="escape",
-        )
+    return simulate(
+        GradientFlow(landscape, scheme="adaptive"),
+        start,
+        horizon=horizon,
+        dt=1.0,
+        record=every(horizon / 2000),
+        stop=lambda latest: bool(latest["learned_fraction"][1] > 0.5),
+        progress=progress,
+        label="escape",
     ).trajectory
 
 

@@ -16,7 +16,7 @@ from saddle_analysis.curves import crossing
 from .. import plots
 from ..flows import GradientFlow
 from ..results import Claim, Result
-from ..runs import every, simulate, whole
+from ..runs import every, simulate
 from ._grokking_neuron import MAGNITUDES, P, small_template
 from ._seeds import over_seeds, seed_keys
 
@@ -58,17 +58,15 @@ def stages(
     """Runs until the weakest frequency is nearly learned, or to the horizon."""
     landscape = ModularArithmeticLandscape(P, template=small_template())
     runs = [
-        whole(
-            simulate(
-                GradientFlow(landscape, scheme="adaptive"),
-                modular_start(own, landscape, particles, scale=SCALE),
-                horizon=horizon,
-                dt=1.0,
-                record=every(horizon / 3000),
-                stop=lambda latest: bool(latest["learned_fraction"][-1] > 0.9),
-                progress=progress,
-                label="template",
-            )
+        simulate(
+            GradientFlow(landscape, scheme="adaptive"),
+            modular_start(own, landscape, particles, scale=SCALE),
+            horizon=horizon,
+            dt=1.0,
+            record=every(horizon / 3000),
+            stop=lambda latest: bool(latest["learned_fraction"][-1] > 0.9),
+            progress=progress,
+            label="template",
         ).trajectory
         for own in seed_keys(key, seeds)
     ]

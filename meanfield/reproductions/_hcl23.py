@@ -16,7 +16,7 @@ from saddle_analysis.curves import QueryStages, find_stages
 from .. import plots
 from ..flows import GradientFlow
 from ..results import Claim, Panel
-from ..runs import Run, log_spaced, simulate, whole
+from ..runs import Run, log_spaced, simulate
 from ..studies import zero_head
 
 if TYPE_CHECKING:
@@ -55,17 +55,15 @@ def descend(
         key: draws them.
         progress: show a bar.
     """
-    return whole(
-        simulate(
-            GradientFlow(landscape, scheme="euler", batch_size=batch),
-            zero_head(landscape) if start is None else start,
-            horizon=horizon,
-            dt=LEARNING_RATE,
-            key=key,
-            record=log_spaced(5 * LEARNING_RATE, per_decade=PER_DECADE),
-            progress=progress,
-            label="gradient descent" if batch is None else "SGD",
-        )
+    return simulate(
+        GradientFlow(landscape, scheme="euler", batch_size=batch),
+        zero_head(landscape) if start is None else start,
+        horizon=horizon,
+        dt=LEARNING_RATE,
+        key=key,
+        record=log_spaced(5 * LEARNING_RATE, per_decade=PER_DECADE),
+        progress=progress,
+        label="gradient descent" if batch is None else "SGD",
     )
 
 

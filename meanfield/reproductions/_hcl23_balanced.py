@@ -22,7 +22,7 @@ from .. import plots
 from ..flows import GradientFlow
 from ..problems import Count, Range, Seed
 from ..results import Claim, Result
-from ..runs import Run, log_spaced, simulate, whole
+from ..runs import Run, log_spaced, simulate
 from ..studies import (
     SoftmaxGrowth,
     SoftmaxTail,
@@ -280,16 +280,14 @@ def floors(*, progress: bool = False) -> Result:
         landscape = SoftmaxAttentionLandscape.of_length(
             feature_probabilities(SHORT_FEATURES), length
         )
-        trajectory = whole(
-            simulate(
-                GradientFlow(landscape, scheme="adaptive"),
-                zero_head(landscape),
-                horizon=1e6,
-                dt=0.1,
-                record=log_spaced(1.0),
-                progress=progress,
-                label=f"n = {length}",
-            )
+        trajectory = simulate(
+            GradientFlow(landscape, scheme="adaptive"),
+            zero_head(landscape),
+            horizon=1e6,
+            dt=0.1,
+            record=log_spaced(1.0),
+            progress=progress,
+            label=f"n = {length}",
         ).trajectory
         t, losses = trajectory["time"].values, trajectory["query_loss"].values[:, 0]
         drawn[length] = (t, losses, theory.losses(t), theory.floor)

@@ -28,7 +28,7 @@ from saddle_analysis import (
 from .. import plots
 from ..flows import GradientFlow
 from ..results import Claim, Result
-from ..runs import at, log_spaced, simulate, whole
+from ..runs import at, log_spaced, simulate
 from ..studies import zero_head
 from ._hcl23 import DOMINANT, SOURCE, plateau, stages
 
@@ -121,13 +121,13 @@ def run_curvature(features: int, *, progress: bool = False) -> Result:
     flow, start = GradientFlow(landscape, scheme="adaptive"), zero_head(landscape)
     horizon = 60.0 * features**2
     settings = {"horizon": horizon, "dt": 0.1, "progress": progress, "label": "one head"}
-    first = whole(simulate(flow, start, record=log_spaced(1.0, 80), **settings)).trajectory
+    first = simulate(flow, start, record=log_spaced(1.0, 80), **settings).trajectory
     times = {
         "start": 0.0,
         "plateau": float(first["time"].values[plateau(first)]),
         "end of phase I": stages(first)[1].boundaries[0],
     }
-    again = whole(simulate(flow, start, snapshots=at(*times.values()), **settings)).trajectory
+    again = simulate(flow, start, snapshots=at(*times.values()), **settings).trajectory
     moments = [_moment(landscape, again, name, time) for name, time in times.items()]
     result = Result("Curvature at the start and on the plateau")
     result.dataset("one_head", first)

@@ -16,7 +16,7 @@ from saddle_analysis.curves import crossing
 from .. import plots
 from ..flows import GradientFlow
 from ..results import Claim, Result
-from ..runs import log_spaced, simulate, whole
+from ..runs import log_spaced, simulate
 from ._induction_circuit import mark_sizes
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ def trained(pairs: int, progress: bool = False) -> xarray.Dataset:
         progress=progress,
         label=f"causal, N = {pairs}",
     )
-    return whole(run).trajectory
+    return run.trajectory
 
 
 def reaches(trajectory: xarray.Dataset, name: str, level: float) -> float:

@@ -21,7 +21,7 @@ from .. import plots
 from ..flows import GradientFlow
 from ..reports import growth_result
 from ..results import Claim, Result
-from ..runs import every, simulate, whole
+from ..runs import every, simulate
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -164,7 +164,7 @@ def emerging(pairs: int, progress: bool = False) -> xarray.Dataset:
         progress=progress,
         label=f"N = {pairs}",
     )
-    return whole(run).trajectory
+    return run.trajectory
 
 
 def half_time(trajectory: xarray.Dataset) -> float:

@@ -19,7 +19,7 @@ from landscapes.induction import MarkovHead, draw_chains, markov_head_start
 from .. import plots
 from ..flows import GradientFlow
 from ..results import Claim, Result
-from ..runs import log_spaced, simulate, whole
+from ..runs import log_spaced, simulate
 from ._seeds import over_seeds
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def learn(
         progress=progress,
         label=label,
     )
-    trajectory = whole(run).trajectory
+    trajectory = run.trajectory
     levels = {
         "uniform": landscape.levels()["uniform"],
         **landscape.head_levels(),

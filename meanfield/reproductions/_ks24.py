@@ -33,7 +33,7 @@ from ..flows import GradientFlow
 from ..problems import Count, Seed
 from ..reports import growth_result
 from ..results import Claim, Result
-from ..runs import Run, every, log_spaced, simulate, whole
+from ..runs import Run, every, log_spaced, simulate
 from ._base import Reproduction
 from ._ks24_first_order import EVEN_SPECTRUM, distance, first_order, rule
 from ._setting import Setting, realisable
@@ -167,17 +167,15 @@ def random_starts(
     """Random starts with non-zero output mean: none ends at a saddle, all reach the minimum."""
     landscape = setting.landscape
     keys = jax.random.split(jax.random.fold_in(setting.key, 1), seeds)
-    run = whole(
-        simulate(
-            GradientFlow(landscape, scheme="adaptive"),
-            jax.vmap(lambda key: neuron_start(key, landscape, particles))(keys),
-            horizon=400.0,
-            dt=0.01,
-            record=log_spaced(0.1, per_decade=25),
-            batch=True,
-            progress=progress,
-            label="random starts",
-        )
+    run = simulate(
+        GradientFlow(landscape, scheme="adaptive"),
+        jax.vmap(lambda key: neuron_start(key, landscape, particles))(keys),
+        horizon=400.0,
+        dt=0.01,
+        record=log_spaced(0.1, per_decade=25),
+        batch=True,
+        progress=progress,
+        label="random starts",
     )
     result = Result(TITLES[2])
     result.trajectory(run.trajectory)
@@ -286,17 +284,15 @@ def _trained(
     """Joint training at a ratio of timescales; `None` for the limit ratio → 0."""
     # A fast variable that starts off its equilibrium, so that its speed matters.
     fast = 0.5 * landscape.solve_fast(landscape.moments(start))
-    return whole(
-        simulate(
-            GradientFlow(landscape, scheme="adaptive", ratio=ratio),
-            start,
-            horizon=4.0,
-            dt=1e-4,
-            fast=None if ratio is None else fast,
-            record=every(0.05),
-            progress=progress,
-            label="limit" if ratio is None else f"ratio {ratio:g}",
-        )
+    return simulate(
+        GradientFlow(landscape, scheme="adaptive", ratio=ratio),
+        start,
+        horizon=4.0,
+        dt=1e-4,
+        fast=None if ratio is None else fast,
+        record=every(0.05),
+        progress=progress,
+        label="limit" if ratio is None else f"ratio {ratio:g}",
     )
 
 

@@ -15,7 +15,7 @@ from saddle_analysis.sensitivity import TimescaleThreshold, timescale_threshold
 
 from ..flows import GradientFlow, scheme_from
 from ..results import Claim, Result
-from ..runs import at, simulate, whole
+from ..runs import at, simulate
 from ._setting import Setting
 
 EVEN_SPECTRUM = (1.0, 0.9, 0.8)  # even, so that G and Σμμ have no small eigenvalue at the minimum
@@ -94,4 +94,4 @@ def _end(
             progress=progress,
             label="limit" if ratio is None else f"ratio {ratio:.2g}",
         )
-    return whole(run).ensemble
+    return run.ensemble

@@ -13,7 +13,7 @@ from landscapes.linear_attention import LinearAttentionLandscape, head_start
 from particles import Ensemble
 
 from ..flows import GradientFlow
-from ..runs import Schedule, Statistic, simulate, whole
+from ..runs import Schedule, Statistic, simulate
 
 #: Axis label of the clock of theory, dθ/dt = −∇_θ L: flow time times the number of summed heads.
 DESCENT_TIME = "time t of dθ/dt = −∇L"
@@ -63,20 +63,18 @@ def follow(
         # A lost seed, whose loss is nan, is not waited for.
         return stop_at is not None and not np.any(latest["loss"] >= stop_at)
 
-    trajectory = whole(
-        simulate(
-            GradientFlow(landscape, scheme=scheme),
-            start,
-            horizon=horizon * unit,
-            dt=dt * unit,
-            record=record(unit),
-            statistics=statistics,
-            snapshots=None if snapshots is None else snapshots(unit),
-            stop=arrived,
-            batch=batch,
-            progress=progress,
-            label=label,
-        )
+    trajectory = simulate(
+        GradientFlow(landscape, scheme=scheme),
+        start,
+        horizon=horizon * unit,
+        dt=dt * unit,
+        record=record(unit),
+        statistics=statistics,
+        snapshots=None if snapshots is None else snapshots(unit),
+        stop=arrived,
+        batch=batch,
+        progress=progress,
+        label=label,
     ).trajectory
     clocks = {
         name: trajectory[name] / unit

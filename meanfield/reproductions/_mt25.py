@@ -25,7 +25,7 @@ from .. import plots
 from ..flows import GradientFlow
 from ..problems import Range, Seed
 from ..results import Claim, Result
-from ..runs import log_spaced, simulate, whole
+from ..runs import log_spaced, simulate
 from ..studies import fit_exponent
 from ._base import Reproduction
 from ._mt25_leads import LEADS, leads, random_runs
@@ -149,17 +149,15 @@ def exact_course(progress: bool = False) -> Result:
 
 def landscape_flow(progress: bool = False) -> xarray.Dataset:
     """The flow of the one-head landscape from the start of the ODE."""
-    return whole(
-        simulate(
-            GradientFlow(landscape(), scheme="tsit5"),
-            start(),
-            horizon=200.0,
-            dt=0.05,
-            record=log_spaced(0.5, per_decade=40),
-            statistics=[WEIGHTS],
-            progress=progress,
-            label="flow of the landscape",
-        )
+    return simulate(
+        GradientFlow(landscape(), scheme="tsit5"),
+        start(),
+        horizon=200.0,
+        dt=0.05,
+        record=log_spaced(0.5, per_decade=40),
+        statistics=[WEIGHTS],
+        progress=progress,
+        label="flow of the landscape",
     ).trajectory
 
 

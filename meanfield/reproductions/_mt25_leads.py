@@ -19,7 +19,7 @@ from particles import Ensemble
 from .. import plots
 from ..flows import GradientFlow
 from ..results import Claim, Result
-from ..runs import log_spaced, simulate, whole
+from ..runs import log_spaced, simulate
 from ..studies import RunMeasures, measures_along
 from ._mt25_model import DIM, EIGENVALUES, LENGTH, QUERY, VALUE, landscape, solution
 from ._seeds import median_interval, over_seeds, seed_keys
@@ -48,18 +48,16 @@ def random_runs(
     draws = jax.vmap(lambda k: jax.random.normal(k, (1, DIM, DIM)))(seed_keys(key, seeds))
     starts = Ensemble(MergedHead(v=jnp.full((seeds, 1), VALUE), u=QUERY * draws))
     schedule = log_spaced(0.1, per_decade=per_decade)
-    run = whole(
-        simulate(
-            GradientFlow(one, scheme="tsit5"),
-            starts,
-            horizon=HORIZON,
-            dt=0.1,
-            record=schedule,
-            snapshots=schedule,
-            batch=True,
-            progress=progress,
-            label="random starts",
-        )
+    run = simulate(
+        GradientFlow(one, scheme="tsit5"),
+        starts,
+        horizon=HORIZON,
+        dt=0.1,
+        record=schedule,
+        snapshots=schedule,
+        batch=True,
+        progress=progress,
+        label="random starts",
     )
     return measures_along(one, run, {QUERIES: _queries, WHITENED: _whitened})
 

@@ -18,7 +18,7 @@ from saddle_analysis.curves import PowerLaw, fit_line
 from .. import plots
 from ..flows import GradientFlow
 from ..results import Claim, Result
-from ..runs import every, simulate, whole
+from ..runs import every, simulate
 from ..studies import fit_exponent
 from ._mt25_model import SOURCE, TIME, WEIGHTS, as_weights, landscape, solution, start
 
@@ -39,19 +39,17 @@ def sgd(
     count = 1 if batch is None else seeds
     starts = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (count, *leaf.shape)), start())
     own = jax.random.fold_in(jax.random.fold_in(key, batch or 0), round(1 / rate))
-    return whole(
-        simulate(
-            GradientFlow(landscape(), scheme="euler", batch_size=batch),
-            starts,
-            horizon=HORIZON,
-            dt=rate,
-            key=None if batch is None else own,
-            record=every(HORIZON / 60),
-            statistics=[WEIGHTS],
-            batch=True,
-            progress=progress,
-            label=f"SGD, batch {batch}, rate {rate:g}",
-        )
+    return simulate(
+        GradientFlow(landscape(), scheme="euler", batch_size=batch),
+        starts,
+        horizon=HORIZON,
+        dt=rate,
+        key=None if batch is None else own,
+        record=every(HORIZON / 60),
+        statistics=[WEIGHTS],
+        batch=True,
+        progress=progress,
+        label=f"SGD, batch {batch}, rate {rate:g}",
     ).trajectory
 
 

@@ -22,7 +22,7 @@ from .. import plots
 from ..flows import GradientFlow
 from ..problems import Count, Range, Seed
 from ..results import Claim, Result
-from ..runs import Run, at, simulate, snapshots, whole
+from ..runs import Run, at, simulate, snapshots
 from ._base import Reproduction
 from ._seeds import over_seeds, seed_keys
 
@@ -131,7 +131,7 @@ def growth_rate(landscape: TokenLandscape, progress: bool = False) -> float:
         progress=progress,
         label=f"degree {degree}",
     )
-    times, ensembles = snapshots(whole(run))
+    times, ensembles = snapshots(run)
     modes = [abs(np.mean(np.exp(1j * degree * angles_of(mu)))) for mu in ensembles]
     return fit_line(np.asarray(times), np.log(modes)).slope
 
@@ -147,7 +147,7 @@ def clusters(
         landscape = TokenLandscape(2, beta)
         counts[beta] = []
         for index, key in enumerate(keys, start=1):
-            run = whole(_gathering(landscape, size, key, progress, f"β = {beta:g}, start {index}"))
+            run = _gathering(landscape, size, key, progress, f"β = {beta:g}, start {index}")
             counts[beta].append(clusters_of(angles_of(run.ensemble), landscape.clusters))
             shown = run if index == 1 else shown
         median, said = over_seeds(np.array(counts[beta], float))
@@ -212,7 +212,7 @@ def orthogonal(counts: Sequence[int], progress: bool = False) -> Result:
             progress=progress,
             label=f"{count} orthogonal tokens",
         )
-        _, ensembles = snapshots(whole(run))
+        _, ensembles = snapshots(run)
         measured = np.array([float(mu.particles[0] @ mu.particles[1]) for mu in ensembles])
         exact = orthogonal_cosine(beta, count, times)
         curves[count] = times, measured, exact
@@ -248,7 +248,7 @@ def merging(betas: Sequence[float], progress: bool = False) -> Result:
             progress=progress,
             label=f"two clusters, β = {beta:g}",
         )
-        times, ensembles = snapshots(whole(run))
+        times, ensembles = snapshots(run)
         angles = np.array([abs(np.subtract(*angles_of(mu))) for mu in ensembles])
         found.append(crossing(np.asarray(times), angles, MET, log=True))
         result.claim(

@@ -17,7 +17,6 @@ from ._run import LostSeedsWarning as LostSeedsWarning
 from ._run import Run as Run
 from ._run import RunInterrupted as RunInterrupted
 from ._run import simulate as simulate
-from ._run import whole as whole
 from ._schedules import Schedule as Schedule
 from ._schedules import at as at
 from ._schedules import every as every

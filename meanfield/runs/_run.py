@@ -69,22 +69,14 @@ class FlowFailed(RuntimeError):
 
 
 class RunInterrupted(KeyboardInterrupt):
-    """Ctrl-C or SIGTERM stopped a run that others build upon; `.run` holds all up to there."""
+    """Ctrl-C or SIGTERM stopped a run before its end; `.run` holds all up to there.
+
+    An exception, so that half a run is never taken for a whole one.
+    """
 
     def __init__(self, run: Run):
         super().__init__(run.message)
         self.run = run
-
-
-def whole(run: Run) -> Run:
-    """The run, unless a signal stopped it early: a study must not build upon half a run.
-
-    Raises:
-        RunInterrupted: it was.
-    """
-    if run.outcome is Outcome.INTERRUPTED:
-        raise RunInterrupted(run)
-    return run
 
 
 def simulate(
@@ -110,7 +102,7 @@ def simulate(
     """Run a flow from a start to a horizon and record it.
 
     One mechanism serves all: compiled chunks of steps, and plain Python between them. Ctrl-C and
-    SIGTERM stop between chunks and keep what is done.
+    SIGTERM stop between chunks; what is done is kept in the exception.
 
     Args:
         flow: what moves the particles.
@@ -137,12 +129,13 @@ def simulate(
             ensembles need, and `start` cannot be used afterwards.
         progress: show a bar once the run takes more than two seconds.
         label: name on that bar.
-        throw: raise `FlowFailed` on failure; otherwise read `Run.outcome`.
+        throw: raise an exception on failure and interruption; otherwise read `Run.outcome`.
 
     Raises:
         InvalidInput: a horizon behind the start, a step that is missing, not positive or far
             beyond the horizon, a checkpoint of another run, …
         FlowFailed: a non-finite number or an unstable step, with the partial run attached.
+        RunInterrupted: Ctrl-C or SIGTERM, with the partial run attached.
 
     Particles held at once are chosen from the size of the features. A run of more than ten seconds
     times a few sizes first, once on a machine; `chunk=` of the flow bypasses this, as does the
@@ -279,6 +272,8 @@ def _finish(
     )
     if outcome.failed and throw:
         raise FlowFailed(run)
+    if outcome is Outcome.INTERRUPTED and throw:
+        raise RunInterrupted(run)
     return run
 
 

@@ -13,7 +13,7 @@ from jaxtyping import Array, Key, PyTree
 from particles import Ensemble, InvalidInput
 
 from ..flows import AbstractFlow, FlowState, SharedNoise
-from ..runs import Checkpoints, at, map_batch, simulate, whole
+from ..runs import Checkpoints, at, map_batch, simulate
 
 Draw = Callable[[Key[Array, ""], int], Ensemble]
 
@@ -61,7 +61,7 @@ def advanced(
         checkpoints=checkpoints,
         resume=checkpoints is not None and checkpoints.latest() is not None,
     )
-    return whole(run).state
+    return run.state
 
 
 class _Summary(eqx.Module):

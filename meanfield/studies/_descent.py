@@ -17,7 +17,7 @@ from particles import Ensemble, InvalidInput
 from saddle_analysis.curves import PowerLaw
 
 from ..flows import GradientFlow
-from ..runs import at, simulate, whole
+from ..runs import at, simulate
 from ._exponents import fit_exponent
 
 if TYPE_CHECKING:
@@ -139,21 +139,19 @@ def descent_study(
     import xarray
 
     steps, batches = sorted(steps, reverse=True), sorted(batches)
-    exact = whole(
-        simulate(
-            GradientFlow(landscape, scheme="tsit5", ratio=ratio),
-            start,
-            horizon=horizon,
-            dt=steps[-1],
-            record=at(horizon),
-        )
+    exact = simulate(
+        GradientFlow(landscape, scheme="tsit5", ratio=ratio),
+        start,
+        horizon=horizon,
+        dt=steps[-1],
+        record=at(horizon),
     ).ensemble
     many = jax.tree.map(lambda leaf: jnp.stack([leaf] * seeds), start)
 
     def error(step: float, batch: int) -> np.ndarray:
         flow = GradientFlow(landscape, scheme="euler", ratio=ratio, batch_size=batch)
-        run = whole(
-            simulate(flow, many, horizon=horizon, dt=step, key=key, batch=True, record=at(horizon))
+        run = simulate(
+            flow, many, horizon=horizon, dt=step, key=key, batch=True, record=at(horizon)
         )
         gap = jax.tree.map(jnp.subtract, run.ensemble.particles, exact.particles)
         return np.asarray(jax.vmap(lambda u: exact.inner(u, u))(gap))

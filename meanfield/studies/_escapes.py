@@ -23,7 +23,7 @@ from saddle_analysis import (
 )
 
 from ..flows import AbstractFlow
-from ..runs import component, every, simulate, whole
+from ..runs import component, every, simulate
 
 if TYPE_CHECKING:
     import xarray
@@ -135,18 +135,16 @@ def escape_study(
             for moved in starts
         ]
         batch = jax.tree.map(lambda *leaves: jnp.stack(leaves), *starts)
-        run = whole(
-            simulate(
-                flow,
-                batch,
-                horizon=horizon,
-                dt=dt,
-                record=every(horizon / records),
-                statistics=[unstable],
-                batch=True,
-                progress=progress,
-                label=kind,
-            )
+        run = simulate(
+            flow,
+            batch,
+            horizon=horizon,
+            dt=dt,
+            record=every(horizon / records),
+            statistics=[unstable],
+            batch=True,
+            progress=progress,
+            label=kind,
         )
         # Unperturbed, all seeds are one run; they share the others' compilation all the same.
         still = not any(float(saddle.norm(field)) for field in fields)

@@ -14,7 +14,7 @@ from particles import Ensemble, InvalidInput
 from saddle_analysis import Perturbation, displaced, hessian_guided
 
 from ..flows import AbstractFlow, FlowState
-from ..runs import Outcome, Run, simulate, whole
+from ..runs import Outcome, Run, simulate
 
 if TYPE_CHECKING:
     import xarray
@@ -120,16 +120,14 @@ def simulate_perturbed(
             return critical if leave is None else critical and float(latest["loss"]) <= leave
 
         spacing = window / records
-        return whole(
-            simulate(
-                flow,
-                state,
-                horizon=until,
-                record=lambda start, end: _grid(start, end, spacing),
-                stop=done,
-                progress=progress,
-                label="perturbed flow",
-            )
+        return simulate(
+            flow,
+            state,
+            horizon=until,
+            record=lambda start, end: _grid(start, end, spacing),
+            stop=done,
+            progress=progress,
+            label="perturbed flow",
         )
 
     run = stretch(flow.start(start, dt), horizon, None)

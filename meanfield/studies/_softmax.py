@@ -21,7 +21,7 @@ from particles import Ensemble, InvalidInput
 from saddle_analysis.curves import PowerLaw, crossing, find_stages, fit_power_law
 
 from ..flows import GradientFlow
-from ..runs import log_spaced, simulate, whole
+from ..runs import log_spaced, simulate
 
 if TYPE_CHECKING:
     import xarray
@@ -260,16 +260,14 @@ def _train(
     landscape = SoftmaxAttentionLandscape.of_length(probabilities, length, prompts=prompts, key=key)
     record = log_spaced(horizon / 1e4, per_decade=PER_DECADE)
     flow = GradientFlow(landscape, scheme="adaptive")
-    run = whole(
-        simulate(
-            flow,
-            zero_head(landscape),
-            horizon=horizon,
-            dt=0.1,
-            record=record,
-            progress=progress,
-            label=label,
-        )
+    run = simulate(
+        flow,
+        zero_head(landscape),
+        horizon=horizon,
+        dt=0.1,
+        record=record,
+        progress=progress,
+        label=label,
     )
     return run.trajectory
 
