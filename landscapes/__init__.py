@@ -5,6 +5,7 @@ from . import interactions as interactions
 from . import linear_attention as linear_attention
 from . import mlp_attention as mlp_attention
 from . import modular_arithmetic as modular_arithmetic
+from . import moments as moments
 from . import networks as networks
 from . import sections as sections
 from . import softmax_attention as softmax_attention

@@ -31,6 +31,7 @@ from ._load import start_key as start_key
 from ._load import start_law as start_law
 from ._load import study_key as study_key
 from ._modular_arithmetic import ModularArithmetic as ModularArithmetic
+from ._moments import FourierMoments as FourierMoments
 from ._networks import NetworkOptions as NetworkOptions
 from ._networks import load_data as load_data
 from ._options import Count as Count

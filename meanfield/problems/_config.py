@@ -18,6 +18,7 @@ from ._induction import Induction, MarkovInduction
 from ._interactions import EnergyDistance, RieszGas
 from ._linear_attention import LinearAttention
 from ._modular_arithmetic import ModularArithmetic
+from ._moments import FourierMoments
 from ._options import Count, Natural, NonNegative, Positive, Seed, fill, hints_of, plain_table
 from ._registry import Registry
 from ._regression import Regression
@@ -37,6 +38,7 @@ PROBLEMS: Mapping[str, type] = {
     "riesz-gas": RieszGas,
     "energy-distance": EnergyDistance,
     "tokens": Tokens,
+    "fourier-moments": FourierMoments,
 }
 
 #: What a configuration names by kind.

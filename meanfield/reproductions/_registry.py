@@ -17,6 +17,7 @@ from ._hcl23_balanced import HCL23_BALANCED
 from ._hcl23_imbalanced import HCL23_IMBALANCED
 from ._induction import INDUCTION
 from ._ks24 import KS24
+from ._langevin import LANGEVIN
 from ._mt25 import MT25
 from ._tokens import TOKENS
 from ._yks25 import YKS25
@@ -38,6 +39,7 @@ REPRODUCTIONS: Mapping[str, Reproduction[Any]] = {
         GROKKING,
         ENERGIES,
         TOKENS,
+        LANGEVIN,
     )
 }
 

@@ -21,6 +21,7 @@ KINDS = {
     "riesz-gas": [],
     "energy-distance": ["--problem.samples", "16"],
     "tokens": ["--problem.beta", "1"],
+    "fourier-moments": [],
     OWN: ["--problem.dim", "2", "--problem.samples", "64"],
 }
 

@@ -152,6 +152,7 @@ OPTIONS = {
     "riesz-gas": {},
     "energy-distance": {"samples": 8},
     "tokens": {},
+    "fourier-moments": {},
 }
 
 
