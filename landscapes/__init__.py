@@ -38,7 +38,9 @@ from ._wrapper import LandscapeWrapper as LandscapeWrapper
 from .induction import CausalInductionLandscape as CausalInductionLandscape
 from .induction import InductionLandscape as InductionLandscape
 from .induction import MarkovInductionLandscape as MarkovInductionLandscape
+from .interactions import AttractionRepulsionLandscape as AttractionRepulsionLandscape
 from .interactions import BlobLandscape as BlobLandscape
+from .interactions import ChemotaxisLandscape as ChemotaxisLandscape
 from .interactions import EnergyDistanceLandscape as EnergyDistanceLandscape
 from .interactions import RieszGasLandscape as RieszGasLandscape
 from .interactions import TokenLandscape as TokenLandscape

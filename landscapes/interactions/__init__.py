@@ -1,7 +1,9 @@
 """Energies of pairs: charges, tokens, diffusion, and distances to a target sample."""
 
+from ._attraction import AttractionRepulsionLandscape as AttractionRepulsionLandscape
 from ._blob import BlobLandscape as BlobLandscape
 from ._blob import NarrowKernelWarning as NarrowKernelWarning
+from ._chemotaxis import ChemotaxisLandscape as ChemotaxisLandscape
 from ._energy_distance import EnergyDistanceLandscape as EnergyDistanceLandscape
 from ._gas import RieszGasLandscape as RieszGasLandscape
 from ._gas import hermite_points as hermite_points

@@ -15,6 +15,7 @@ from particles import Ensemble, InvalidInput
 
 from .._observables import Observable
 from .._pairs import PairLandscape
+from ._powers import power
 
 
 class RieszGasLandscape(PairLandscape):
@@ -68,12 +69,7 @@ class RieszGasLandscape(PairLandscape):
 
     def pair(self, particle: Array, other: Array) -> Float[Array, ""]:
         """g(x − y), zero at x = y."""
-        square = jnp.sum((particle - other) ** 2)
-        apart = square > 0
-        safe = jnp.where(apart, square, 1)  # where both branches are finite, so are derivatives
-        if self.exponent == 0:
-            return -0.5 * jnp.log(safe)
-        return jnp.where(apart, safe ** (-self.exponent / 2) / self.exponent, 0)
+        return -power(particle, other, -self.exponent)
 
     def potential(self, particle: Array) -> Float[Array, ""]:
         """(λ/2) ‖x‖²."""

@@ -11,6 +11,9 @@ from ._config import load_config as load_config
 from ._config import read_table as read_table
 from ._config import save_config as save_config
 from ._config import to_table as to_table
+from ._diffusion import AttractionRepulsion as AttractionRepulsion
+from ._diffusion import Diffusion as Diffusion
+from ._diffusion import KellerSegel as KellerSegel
 from ._flows import FLOWS as FLOWS
 from ._flows import Accelerated as Accelerated
 from ._flows import Gradient as Gradient

@@ -13,6 +13,7 @@ from typing import Any, Literal
 from particles import InvalidInput
 
 from ._attention import Attention
+from ._diffusion import AttractionRepulsion, Diffusion, KellerSegel
 from ._flows import FLOWS, Gradient
 from ._induction import Induction, MarkovInduction
 from ._interactions import EnergyDistance, RieszGas
@@ -37,6 +38,9 @@ PROBLEMS: Mapping[str, type] = {
     "markov-induction": MarkovInduction,
     "riesz-gas": RieszGas,
     "energy-distance": EnergyDistance,
+    "diffusion": Diffusion,
+    "attraction-repulsion": AttractionRepulsion,
+    "keller-segel": KellerSegel,
     "tokens": Tokens,
     "fourier-moments": FourierMoments,
 }

@@ -237,7 +237,8 @@ def _field(result: Result, point: _Point, reach: float) -> None:
         where = displaced(ensemble, along(ensemble, unstable, step))
         said = f"First variation after a step of {step:.2g} along eigenvector 1"
     directions = principal_directions(ensemble, unstable, name="eigenvector 1:")
-    if len(directions) < 2:
+    numbers = sum(leaf.size for leaf in jax.tree.leaves(ensemble.particles)) // ensemble.size
+    if len(directions) < min(2, numbers):
         directions |= _spread(point)
     field = first_variation_field(landscape, where, directions, points=point.options.points)
     result.dataset("field", field)
@@ -245,7 +246,9 @@ def _field(result: Result, point: _Point, reach: float) -> None:
         "field",
         "Where mass would lower the loss (blue), and the velocity it drives, in the plane of one "
         "particle along which the first eigenvector moves most of them. Arrows show the direction; "
-        "their length grows as the square root of the speed.",
+        "their length grows as the square root of the speed."
+        if len(directions) == 2
+        else "Where mass would lower the loss: a particle is one number.",
         lambda ax: plots.plot_field(ax, field, said),
         width=7.5,
     )

@@ -151,6 +151,9 @@ OPTIONS = {
     "markov-induction": {"chains": 4, "length": 4},
     "riesz-gas": {},
     "energy-distance": {"samples": 8},
+    "diffusion": {},
+    "attraction-repulsion": {},
+    "keller-segel": {},
     "tokens": {},
     "fourier-moments": {},
 }
