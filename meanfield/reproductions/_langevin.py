@@ -21,7 +21,7 @@ from .. import plots
 from ..flows import Diffusion, GradientFlow, free_energy
 from ..problems import Range, Seed
 from ..results import Claim, Result
-from ..runs import Statistic, at, every, simulate, snapshots, whole
+from ..runs import Statistic, at, every, simulate, snapshots
 from ._base import Reproduction
 from ._langevin_grid import Course, fokker_planck
 from ._langevin_particles import (
@@ -144,19 +144,17 @@ def normal(keys: Key[Array, " seeds"], size: int, progress: bool = False) -> Res
             )
             for key in keys
         ]
-        run = whole(
-            simulate(
-                flow,
-                jax.tree.map(lambda *leaves: jnp.stack(leaves), *draws),
-                horizon=start.horizon,
-                dt=STEP,
-                key=jax.vmap(jax.random.fold_in, (0, None))(keys, len(starts()) + index),
-                record=every(start.horizon / 10),
-                statistics=STATISTICS,
-                batch=True,
-                progress=progress,
-                label=name,
-            )
+        run = simulate(
+            flow,
+            jax.tree.map(lambda *leaves: jnp.stack(leaves), *draws),
+            horizon=start.horizon,
+            dt=STEP,
+            key=jax.vmap(jax.random.fold_in, (0, None))(keys, len(starts()) + index),
+            record=every(start.horizon / 10),
+            statistics=STATISTICS,
+            batch=True,
+            progress=progress,
+            label=name,
         )
         times = np.asarray(run.trajectory["time"])
         mean, variance = (
@@ -218,18 +216,16 @@ def decay(keys: Key[Array, " seeds"], size: int, progress: bool = False) -> Resu
     gaps = []
     for index, key in enumerate(keys, start=1):
         begin, noise = jax.random.split(key)
-        run = whole(
-            simulate(
-                flow,
-                gaussian(begin, size, landscape.particle, mean=mean, scale=spread),
-                horizon=float(times[-1]),
-                dt=STEP,
-                key=noise,
-                record=every(1.0),
-                snapshots=at(*times),
-                progress=progress,
-                label=f"bounded features, seed {index}",
-            )
+        run = simulate(
+            flow,
+            gaussian(begin, size, landscape.particle, mean=mean, scale=spread),
+            horizon=float(times[-1]),
+            dt=STEP,
+            key=noise,
+            record=every(1.0),
+            snapshots=at(*times),
+            progress=progress,
+            label=f"bounded features, seed {index}",
         )
         _, ensembles = snapshots(run)
         gaps.append([free_energy(landscape, mu, COOL) - lowest for mu in ensembles])

@@ -18,7 +18,7 @@ from particles import Ensemble, gaussian
 from .. import plots
 from ..flows import Diffusion, GradientFlow
 from ..results import Claim, Result
-from ..runs import every, simulate, whole
+from ..runs import every, simulate
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -67,18 +67,16 @@ def stationary_moments(
     below = jnp.asarray(np.cumsum(found.density) * (found.points[1] - found.points[0]))
     ranks = jax.random.uniform(draw, (sampling.replicas, size, 1))
     start = Ensemble(jnp.interp(ranks, below, jnp.asarray(found.points)))
-    run = whole(
-        simulate(
-            GradientFlow(landscape, scheme="euler", jumps=(Diffusion(TEMPERATURE),)),
-            start,
-            horizon=BURN + sampling.time,
-            dt=STEP,
-            key=jax.random.split(noise, sampling.replicas),
-            record=every(EVERY),
-            batch=True,
-            progress=sampling.progress,
-            label=label,
-        )
+    run = simulate(
+        GradientFlow(landscape, scheme="euler", jumps=(Diffusion(TEMPERATURE),)),
+        start,
+        horizon=BURN + sampling.time,
+        dt=STEP,
+        key=jax.random.split(noise, sampling.replicas),
+        record=every(EVERY),
+        batch=True,
+        progress=sampling.progress,
+        label=label,
     )
     kept = np.asarray(run.trajectory["time"]) >= BURN
     order = ("seed", "time", "moment")
@@ -182,18 +180,16 @@ def uniform(key: Key[Array, ""], sampling: Sampling) -> Result:
     for index, size in enumerate(sampling.sizes):
         draw, noise = jax.random.split(jax.random.fold_in(key, index))
         flat = gaussian(draw, replicas * size, landscape.particle, mean=3.0, scale=WIDE)
-        run = whole(
-            simulate(
-                flow,
-                Ensemble(flat.particles.reshape(replicas, size, 1)),
-                horizon=SPAN,
-                dt=STEP,
-                key=jax.random.split(noise, replicas),
-                record=every(SPAN / 32),
-                batch=True,
-                progress=sampling.progress,
-                label=f"normal laws, N = {size}",
-            )
+        run = simulate(
+            flow,
+            Ensemble(flat.particles.reshape(replicas, size, 1)),
+            horizon=SPAN,
+            dt=STEP,
+            key=jax.random.split(noise, replicas),
+            record=every(SPAN / 32),
+            batch=True,
+            progress=sampling.progress,
+            label=f"normal laws, N = {size}",
         )
         times = np.asarray(run.trajectory["time"])
         moments = run.trajectory["moments"].transpose("time", "seed", "moment").to_numpy()
