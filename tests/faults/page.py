@@ -28,8 +28,8 @@ Written by `make reliability` from `tests/faults/campaign.json`; a test holds th
 ## What is promised
 
 - A run that is killed goes on from its last checkpoint, bit for bit.
-- Half a run is never taken for a whole one: a signal ends `simulate` by an exception that holds what
-  is done.
+- Half a run is never taken for a whole one: a signal ends `simulate` by an exception that holds
+  what is done.
 - A checkpoint is written whole or not at all. A damaged one is found by its checksums, named and
   set aside; the one before is used.
 - A checkpoint resumes only the problem, data, start, flow and step that it was made with.
