@@ -38,6 +38,8 @@ class AbstractLandscape(eqx.Module):
 
     #: Whether L is convex along mixtures: then the first variation bounds L − min L.
     convex: ClassVar[bool] = False
+    #: Whether each particle meets every other: devices then pass their particles round a ring.
+    pairwise: ClassVar[bool] = False
 
     @abc.abstractmethod
     def features(self, particle: PyTree) -> PyTree:

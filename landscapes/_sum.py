@@ -67,6 +67,11 @@ class Sum(AbstractLandscape):
         return all(term.convex for term in self.terms)
 
     @property
+    def pairwise(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """Whether one of the terms is."""
+        return any(term.pairwise for term in self.terms)
+
+    @property
     def manifold(self) -> Manifold | None:
         """That of the terms."""
         return self.terms[0].manifold

@@ -5,6 +5,7 @@ from __future__ import annotations
 import abc
 import math
 from collections.abc import Callable
+from typing import ClassVar
 
 import equinox as eqx
 import jax
@@ -30,6 +31,8 @@ class TiledLandscape(AbstractLandscape):
     `PairLandscape` and `DensityLandscape` derive everything else, each in its way.
     (theory.md, section 11)
     """
+
+    pairwise: ClassVar[bool] = True
 
     @abc.abstractmethod
     def pair(self, particle: PyTree, other: PyTree) -> Float[Array, ""]:

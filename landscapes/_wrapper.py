@@ -45,6 +45,11 @@ class LandscapeWrapper(Landscape):
         return self.inner.convex
 
     @property
+    def pairwise(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """That of the inner landscape."""
+        return self.inner.pairwise
+
+    @property
     def unwrapped(self) -> Landscape:
         """The innermost landscape."""
         return self.inner.unwrapped

@@ -42,6 +42,8 @@ class StepCost:
         compulsory: bytes that one evaluation must at least read and write: particles in both
             passes, gradients, samples.
         sent: bytes of moments that one evaluation sums over devices.
+        passed: bytes of particles that one evaluation passes round a ring of devices; 0 without
+            pairs.
         ensemble: bytes of the particles.
         copies: arrays like the ensemble that a step holds besides.
         fixed: bytes of the landscape and of one chunk in work.
@@ -51,6 +53,7 @@ class StepCost:
     evaluations: int
     compulsory: float
     sent: float
+    passed: float
     ensemble: float
     copies: int
     fixed: float
@@ -143,6 +146,7 @@ def step_cost(flow: AbstractFlow, like: Ensemble, size: int, chunk: int | None =
         evaluations=evaluations_of(flow),
         compulsory=3 * ensemble + 2 * samples + 2 * sent,
         sent=sent,
+        passed=ensemble if landscape.pairwise else 0.0,
         ensemble=ensemble,
         copies=2 + stages if stages > 1 else 1,
         fixed=samples + 4 * sent + chunk * landscape.particle_bytes(one.particles),

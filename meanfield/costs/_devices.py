@@ -110,15 +110,15 @@ class Times:
         products: arithmetic alone.
         traffic: the least memory traffic alone: particles, gradients and samples.
         between: memory traffic, if the arrays between two kernels go through memory.
-        sums: moments over the link.
-        step: the largest of products, traffic and sums: no step is faster. On a CPU that was
+        link: sums of moments, and particles of pairs, over the link.
+        step: the largest of products, traffic and link: no step is faster. On a CPU that was
             timed, the sum over kernels of the larger of arithmetic and traffic: a prediction.
     """
 
     products: float
     traffic: float
     between: float
-    sums: float
+    link: float
     step: float
 
 
@@ -137,12 +137,12 @@ def times_on(device: Device, found: StepCost, dtype: str, devices: int = 1) -> T
     share, runs = 1 / devices, found.evaluations
     products = share * cost.flops / rate
     traffic = runs * found.compulsory * share / device.bandwidth
-    ring = 2 * (devices - 1) / devices
-    sums = runs * ring * found.sent / device.link if device.link else 0.0
-    step = max(products, traffic, sums)
+    ring = (devices - 1) / devices * (2 * found.sent + found.passed)
+    link = runs * ring / device.link if device.link else 0.0
+    step = max(products, traffic, link)
     if device.measured:
         step = share * runs * sum(_seconds(device, kernel, rate) for kernel in found.kernels)
-    return Times(products, traffic, share * cost.bytes / device.bandwidth, sums, step)
+    return Times(products, traffic, share * cost.bytes / device.bandwidth, link, step)
 
 
 def devices_needed(device: Device, found: StepCost) -> int | None:

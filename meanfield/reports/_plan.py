@@ -106,7 +106,7 @@ def plan_result(
         "flops": found.cost.flops,
         "activations": found.cost.activations,
         "bytes": found.cost.bytes,
-        "sent_bytes": found.evaluations * found.sent,
+        "sent_bytes": found.evaluations * (found.sent + found.passed),
         "step_seconds": least.step,
         "run_seconds": steps * least.step,
         "bound": not device.measured,
@@ -177,13 +177,13 @@ def _in_words(device: Device, found: StepCost, needed: int | None, chunk: int) -
 def _table(device: Device, found: StepCost, dtype: str, counts: list[int], steps: int) -> str:
     head = "predicted" if device.measured else "at least"
     lines = [
-        f"| devices | memory each | arithmetic | traffic, least | traffic of all kernels | sums "
-        f"over devices | **a step, {head}** | {steps:,} steps |",
+        f"| devices | memory each | arithmetic | traffic, least | traffic of all kernels | between "
+        f"devices | **a step, {head}** | {steps:,} steps |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for count in counts:
         at = times_on(device, found, dtype, count)
-        cells = [_seconds(t) for t in (at.products, at.traffic, at.between, at.sums)]
+        cells = [_seconds(t) for t in (at.products, at.traffic, at.between, at.link)]
         cells += [f"**{_seconds(at.step)}**", _seconds(steps * at.step)]
         lines.append(f"| {count} | {_gb(found.memory(count))} | " + " | ".join(cells) + " |")
     if device.measured:
@@ -191,8 +191,9 @@ def _table(device: Device, found: StepCost, dtype: str, counts: list[int], steps
     else:
         said = (
             f"Bounds from the maker's figures ({device.source}), not measurements: a step takes at "
-            "least the largest of arithmetic, least traffic and sums. Where the arrays between two "
-            "kernels do not stay on the chip, it takes at least the traffic of all kernels."
+            "least the largest of arithmetic, least traffic and what goes between devices. Where "
+            "the arrays between two kernels do not stay on the chip, it takes at least the traffic "
+            "of all kernels."
         )
         if device.reduced:
             gain = device.reduced / device.flops[dtype]

@@ -86,6 +86,7 @@ THETA, MOMENTS, WEIGHTS = jnp.array([1.0, 2.0]), jnp.array([3.0, 4.0]), jnp.ones
 #: How to look at every public attribute of a landscape.
 LOOKS: dict[str, Any] = {
     "convex": lambda one: one.convex,
+    "pairwise": lambda one: one.pairwise,
     "particle": lambda one: one.particle,
     "unwrapped": lambda one: one.unwrapped,
     "manifold": lambda one: one.manifold.radius,

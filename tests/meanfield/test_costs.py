@@ -12,7 +12,7 @@ import pytest
 from commands import meanfield
 from jax import lax
 
-from landscapes import RegressionLandscape, neuron_start
+from landscapes import Interaction, RegressionLandscape, Sum, neuron_start
 from meanfield import GradientFlow
 from meanfield.costs import (
     ACCELERATORS,
@@ -28,7 +28,7 @@ from meanfield.costs import (
 )
 from meanfield.costs._cache import recall, remember
 from meanfield.problems import PROBLEMS, build_problem
-from particles import InvalidInput
+from particles import Ensemble, InvalidInput
 
 pytestmark = pytest.mark.optimized
 
@@ -116,10 +116,32 @@ def test_a_roofline_by_hand() -> None:
     found, device = step_cost(flow, mu, 10**6), ACCELERATORS["h200"]
     one = times_on(device, found, "float32")
     assert one.step == one.products == found.cost.flops / 67e12
-    assert one.sums == 0
+    assert one.link == 0
     many = times_on(device, found, "float32", 10**6)
-    assert many.step == many.sums == pytest.approx(2 * found.sent / 450e9, rel=1e-5)
+    assert many.step == many.link == pytest.approx(2 * found.sent / 450e9, rel=1e-5)
     assert one.between > one.traffic
+
+
+def test_pairs_pass_their_particles_round_the_devices() -> None:
+    landscape = Interaction(lambda x, y: x @ y)
+    mu = Ensemble(jnp.ones((4, 3), jnp.float32))
+    found = step_cost(GradientFlow(landscape, scheme="euler"), mu, 10**6)
+    device = ACCELERATORS["h200"]
+    assert found.passed == found.ensemble == 10**6 * 3 * 4
+    two = times_on(device, found, "float32", 2).link
+    assert two == pytest.approx((found.passed / 2 + found.sent) / 450e9)
+    assert Sum(network(), landscape).pairwise
+    assert not network().pairwise
+
+
+def test_a_prediction_is_measured_beside(tmp_path: Path) -> None:
+    """The claim is there; whether it holds depends on the load of the machine."""
+    words = "--problem regression --particles 64 --device cpu --measure 2 --json"
+    shown = meanfield("plan", *words.split(), "--out", tmp_path / "plan")
+    assert shown.code == 0
+    claims = json.loads(shown.stdout)["claims"]
+    [claim] = [one for one in claims if "over its prediction" in one["statement"]]
+    assert 0 < claim["measured"] < math.inf
 
 
 def test_devices_are_as_few_as_the_memory_allows() -> None:
