@@ -13,5 +13,9 @@ class SingularWarning(StartWarning):
     """Too few particles for the loss to be defined."""
 
 
+class TruncationWarning(StartWarning):
+    """Hermite modes of too low a degree for the neurons of the start."""
+
+
 class DependentFeaturesWarning(UserWarning):
     """Target features that are linearly dependent on the samples."""

@@ -30,6 +30,7 @@ from ..networks import (
     draw_inputs,
     hermite_expansion,
     network_output,
+    truncation_concerns,
 )
 from ._batch import MLPAttentionBatch, draw_prompts
 
@@ -248,30 +249,31 @@ class MLPAttentionLandscape(NeuronLandscape):
         )
 
     def concerns(self, ensemble: Ensemble) -> list[StartWarning]:
-        """While ρ = 0: too few neurons, and draws whose outputs are zero up to chance.
+        """Modes of too low a degree; at ρ = 0 too few neurons, and outputs that are zero by chance.
 
         Constructions beside a critical point (`saddle_ensemble`, displaced or not) are no draws: a
         draw of zero mean output spans random directions, where the slope of L is of the order of L.
         """
-        outputs = self.f.shape[1]
-        if float(self.ridge) > 0:
-            return []
-        if ensemble.size < outputs:
+        outputs, ridge = self.f.shape[1], float(self.ridge)
+        if ridge == 0 and ensemble.size < outputs:
             message = (
                 f"N = {ensemble.size} neurons span fewer than k = {outputs} output directions, so "
                 "Σμμ is singular and L is not defined at ridge 0; give more neurons or a ridge."
             )
             return [SingularWarning(message)]
+        missed = truncation_concerns(self, ensemble)
+        if ridge > 0:
+            return missed
         signal = output_signal(self, ensemble)
         if signal >= 2 or _relative_slope(self, self.moments(ensemble)) < CRITICAL_SLOPE:
-            return []
+            return missed
         message = (
             "the start's outputs h_μ are not distinguishable from zero (signal-to-noise "
             f"{signal:.2g} at N = {ensemble.size}) and ridge is 0, so L has no limit as N → ∞ and "
             "depends on the draw alone; give the start a non-zero output mean of rank k "
             "(neuron_start) or a ridge."
         )
-        return [NoLimitWarning(message)]
+        return [*missed, NoLimitWarning(message)]
 
 
 def output_signal(landscape: MLPAttentionLandscape, ensemble: Ensemble) -> float:

@@ -1,13 +1,12 @@
 """Two-layer networks: neurons as particles, plain regression, samples and their redraws (CB18)."""
 
+from .._warnings import TruncationWarning as TruncationWarning
 from ._activations import ACTIVATIONS as ACTIVATIONS
 from ._activations import Activation as Activation
 from ._activations import activation_from as activation_from
 from ._fresh import GaussianRegressionBatch as GaussianRegressionBatch
 from ._gaussian_regression import GaussianRegressionLandscape as GaussianRegressionLandscape
-from ._gaussian_regression import Truncation as Truncation
 from ._gaussian_regression import neuron_gram as neuron_gram
-from ._gaussian_regression import truncation as truncation
 from ._hermite import HermiteExpansion as HermiteExpansion
 from ._hermite import hermite_expansion as hermite_expansion
 from ._modes import HermiteModes as HermiteModes
@@ -26,3 +25,6 @@ from ._samples import draw_inputs as draw_inputs
 from ._starts import neuron_start as neuron_start
 from ._tensors import neurons_from as neurons_from
 from ._tensors import with_constant as with_constant
+from ._truncation import Truncation as Truncation
+from ._truncation import truncation as truncation
+from ._truncation import truncation_concerns as truncation_concerns

@@ -1,22 +1,22 @@
-"""Regression on Gaussian inputs: the exact population in pairs, fresh samples, the truncation."""
+"""Regression on Gaussian inputs: the exact population in pairs, fresh samples."""
 
 from __future__ import annotations
 
-from typing import ClassVar, NamedTuple
+from typing import ClassVar
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, ArrayLike, Float, Key, PyTree
+from jaxtyping import Array, ArrayLike, Float, Key
 
-from particles import Ensemble, InvalidInput
+from particles import Ensemble
 
 from .._pairs import PairLandscape
 from .._precisely import compiled_precisely
 from ._activations import Activation
 from ._hermite import hermite_expansion
-from ._modes import HermiteModes, _root
-from ._neurons import Neuron, NeuronLandscape
+from ._modes import covariance_root
+from ._neurons import Neuron
 from ._regression import RegressionLandscape
 
 
@@ -60,7 +60,7 @@ class GaussianRegressionLandscape(PairLandscape):
     ):
         self.teacher = teacher
         self.activation = hermite_expansion(activation).activation
-        self.root = _root(teacher.particles.w.shape[1], covariance)
+        self.root = covariance_root(teacher.particles.w.shape[1], covariance)
         own = self.interaction(teacher.particles, teacher.particles, teacher.probabilities)
         self.level = 0.5 * jnp.sum(teacher.probabilities * own)
 
@@ -104,9 +104,12 @@ class GaussianRegressionLandscape(PairLandscape):
 
 
 def neuron_gram(
-    left: Ensemble, right: Ensemble, activation: str | Activation
+    left: Ensemble,
+    right: Ensemble,
+    activation: str | Activation,
+    covariance: ArrayLike | None = None,
 ) -> Float[Array, "outputs others"]:
-    """E[h_μ(x)h_ν(x)ᵀ] for x ~ N(0, I), in closed form over pairs of neurons.
+    """E[h_μ(x)h_ν(x)ᵀ] for x ~ N(0, Σ), in closed form over pairs of neurons.
 
     What attention needs of a measure: ½tr(Σ°° − Σ°μ(Σμμ + ρI)⁻¹Σμ°) is a function of such matrices,
     and no sum over pairs. (theory.md, section 12; WIL97, CS09)
@@ -115,74 +118,23 @@ def neuron_gram(
         left: neurons μ.
         right: neurons ν.
         activation: σ.
+        covariance: Σ; the identity by default.
 
     Raises:
-        InvalidInput: an activation without closed form.
+        InvalidInput: an activation without closed form, or a covariance of the wrong kind.
 
     Example:
         >>> mu = Ensemble(Neuron(a=jnp.ones((1, 1)), w=jnp.eye(2)[:1]))
         >>> neuron_gram(mu, mu, "quadratic").tolist()
         [[3.0]]
     """
-    return _gram(left, right, hermite_expansion(activation).activation)
+    root = covariance_root(left.particles.w.shape[1], covariance)
+    return _gram(left, right, root, hermite_expansion(activation).activation)
 
 
 @compiled_precisely
-def _gram(left: Ensemble, right: Ensemble, activation: Activation) -> Array:
+def _gram(left: Ensemble, right: Ensemble, root: Array, activation: Activation) -> Array:
     (a, w), (b, v) = left.particles, right.particles
-    table = hermite_expansion(activation).table(w, v)
+    root = root.astype(w.dtype)
+    table = hermite_expansion(activation).table(w @ root, v @ root)
     return (left.probabilities[:, None] * a).T @ table @ (right.probabilities[:, None] * b)
-
-
-class Truncation(NamedTuple):
-    """What modes up to a degree miss, bounded.
-
-    Args:
-        target: of the norm of the targets in L².
-        output: of the norm of h_μ.
-        loss: L_K ≤ L ≤ L_K + loss, L_K the loss on the modes and L that of all inputs.
-    """
-
-    target: float
-    output: float
-    loss: float
-
-
-def truncation(
-    landscape: NeuronLandscape, ensemble: Ensemble, *, target: float = 0.0
-) -> Truncation:
-    """A bound on the loss that higher degrees hold (theory.md, section 12).
-
-    The residual f − Bh splits into its modes and the rest, of norm at most t_f + ‖B‖t_h; B is the
-    identity for regression and Σ°μW, what attention reads, for attention.
-
-    Args:
-        landscape: on `HermiteModes`.
-        ensemble: where.
-        target: norm of what the modes miss of the targets: zero for a Hermite expansion,
-            `HermiteModes.remainder` for a teacher of neurons.
-
-    Raises:
-        InvalidInput: a landscape on samples.
-
-    Example:
-        >>> modes = HermiteModes(2, 3, "erf")
-        >>> landscape = RegressionLandscape(modes, modes.targets([{(1, 0): 1.0}]), "erf")
-        >>> mu = Ensemble(Neuron(a=jnp.ones((1, 1)), w=jnp.ones((1, 2))))
-        >>> 0 < truncation(landscape, mu).loss < 0.02
-        True
-    """
-    modes = landscape.x
-    if not isinstance(modes, HermiteModes):
-        raise InvalidInput("landscape has samples; only Hermite modes are truncated.")
-    output = float(modes.remainder(ensemble, landscape.activation))
-    reading = float(_reading(landscape, landscape.moments(ensemble)))
-    return Truncation(float(target), output, 0.5 * (target + reading * output) ** 2)
-
-
-@compiled_precisely
-def _reading(landscape: NeuronLandscape, moments: PyTree) -> Float[Array, ""]:
-    fast = landscape.solve_fast(moments)
-    if fast is None:
-        return jnp.ones(())
-    return jnp.linalg.norm((landscape.f.T @ moments / len(moments)) @ fast, ord=2)

@@ -71,7 +71,7 @@ class HermiteModes(eqx.Module):
         self.degrees = (
             everything if activation is None else hermite_expansion(activation).degrees(degree)
         )
-        self.root = _root(dim, covariance)
+        self.root = covariance_root(dim, covariance)
         if (count := self.shape[0]) > MOST:
             raise InvalidInput(
                 f"dim is {dim} and degree is {degree}, which is {count} Hermite modes; at most "
@@ -227,7 +227,12 @@ def _multinomials(dim: int, k: int) -> Float[np.ndarray, " modes"]:
     return math.factorial(k) / np.prod(factorials[_indices(dim, k)], axis=1)
 
 
-def _root(dim: int, covariance: ArrayLike | None) -> Float[Array, "inputs inputs"]:
+def covariance_root(dim: int, covariance: ArrayLike | None) -> Float[Array, "inputs inputs"]:
+    """The symmetric S with Σ = SS; the identity for `None`.
+
+    Raises:
+        InvalidInput: Σ is no covariance of `dim` inputs.
+    """
     dtype = jnp.result_type(float)
     if covariance is None:
         return jnp.eye(dim, dtype=dtype)

@@ -9,12 +9,16 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float, Key
 
+from particles import Ensemble
+
+from .._warnings import StartWarning
 from ._activations import Activation, activation_from
 from ._fresh import GaussianRegressionBatch
 from ._hermite import hermite_expansion
 from ._modes import HermiteModes
 from ._neurons import NeuronLandscape
 from ._samples import checked_samples
+from ._truncation import truncation_concerns
 
 
 class RegressionLandscape(NeuronLandscape):
@@ -67,3 +71,7 @@ class RegressionLandscape(NeuronLandscape):
             )
         rows = jax.random.randint(key, (size,), 0, self.x.shape[0])
         return self.replace(x=self.x[rows], f=self.f[rows])
+
+    def concerns(self, ensemble: Ensemble) -> list[StartWarning]:
+        """Modes of too low a degree."""
+        return truncation_concerns(self, ensemble)

@@ -35,8 +35,8 @@ from ._load import start_law as start_law
 from ._load import study_key as study_key
 from ._modular_arithmetic import ModularArithmetic as ModularArithmetic
 from ._moments import FourierMoments as FourierMoments
+from ._network_data import load_data as load_data
 from ._networks import NetworkOptions as NetworkOptions
-from ._networks import load_data as load_data
 from ._options import Count as Count
 from ._options import Feature as Feature
 from ._options import Finite as Finite

@@ -24,7 +24,8 @@ from particles import Ensemble, InvalidInput
 
 from ..results import Claim
 from ..runs import Run
-from ._networks import NetworkOptions, network_redraws, network_start, truncation_claims
+from ._hermite_targets import truncation_claims
+from ._networks import NetworkOptions, network_redraws, network_start
 from ._options import Length, NonNegative
 from ._predictions import critical_point
 from ._problem import Features, Problem, Saddle
@@ -82,7 +83,7 @@ class Attention(NetworkOptions):
             features=Features(eigenvalues, compositions(landscape)[: eigenvalues.size]),
             claims=lambda run: [
                 *run_claims(landscape, eigenvalues, exact, run),
-                *truncation_claims(landscape, samples, run),
+                *truncation_claims(landscape, samples.teacher, run),
             ],
             fresh=None if fresh is None else lambda: make(*fresh()),
         )

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import os
-import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -26,24 +24,23 @@ from landscapes import (
     fresh_samples,
     neuron_start,
 )
-from landscapes.mlp_attention import MLPAttentionLandscape, teach
+from landscapes.mlp_attention import teach
 from landscapes.networks import (
     GaussianRegressionLandscape,
     HermiteModes,
     neuron_gram,
     samples_of,
-    truncation,
     with_constant,
 )
 from particles import Ensemble, InvalidInput, Points, gaussian
 
-from ..results import Claim
-from ..runs import Run
+from ._hermite_targets import hermite_targets
+from ._network_data import load_data
 from ._options import Count, Feature, Positive
 from ._problem import Draw
 
-#: Most neurons whose pairs are summed for a claim.
-PAIRED = 4096
+#: Options of all Gaussian inputs alone.
+GAUSSIAN = {"degree", "variances", "targets"}
 
 
 class Samples(NamedTuple):
@@ -73,9 +70,13 @@ class NetworkOptions:
     data: str = ""
     """An .npz file with arrays x (samples × inputs) and f (samples × features); empty to draw."""
     inputs: Literal["samples", "gaussian-modes", "gaussian-pairs"] = "samples"
-    """Samples, or all inputs of N(0, I): in Hermite modes or, for regression, in pairs."""
+    """Samples, or all inputs of N(0, Σ): in Hermite modes or, for regression, in pairs."""
     degree: Count = 5
     """Largest degree of the Hermite modes."""
+    variances: tuple[Positive, ...] = ()
+    """The diagonal of Σ, one for each input; all 1 if empty."""
+    targets: tuple[str, ...] = ()
+    """On modes, Hermite targets in place of a teacher: '1+0,3' is z₁ + He₃(z₂)/√6, then scaled."""
     bias: bool = False
     """Give neurons a bias: a constant is appended to the inputs of `data`."""
     activation: Literal["tanh", "sigmoid", "relu", "erf", "quadratic", "cosine"] = "tanh"
@@ -120,6 +121,8 @@ class NetworkOptions:
             )
         if not self.spectrum:
             raise InvalidInput("problem.spectrum is empty; give at least one eigenvalue.")
+        if self.inputs == "gaussian-modes" and self.targets:
+            return self._expanded(keys)
         if self.teacher_neurons < len(self.spectrum):
             raise InvalidInput(
                 f"problem.teacher_neurons is {self.teacher_neurons}; it must be at least the "
@@ -133,11 +136,8 @@ class NetworkOptions:
         teacher = gaussian(keys[0], self.teacher_neurons, struct, scale=Neuron(a=1.0, w=0.5))
         if self.inputs != "samples":
             return self._exact(teacher, keys)
-        if self.degree != NetworkOptions.degree:
-            raise InvalidInput(
-                f"problem.degree is {self.degree}, but problem.inputs is 'samples', where it does "
-                "nothing; leave it out."
-            )
+        used = {field.name for field in dataclasses.fields(NetworkOptions)} - GAUSSIAN
+        require_unused(self, NetworkOptions, used, "problem.inputs is 'samples'")
         inputs = functools.partial(
             draw_inputs,
             dim=self.dim,
@@ -156,29 +156,63 @@ class NetworkOptions:
         given = Ensemble(Neuron(teacher.particles.a @ transform, teacher.particles.w))
         return Samples(x, f, teacher.particles.w, given, fresh, keys[3])
 
+    @property
+    def covariance(self) -> np.ndarray | None:
+        """Σ of all Gaussian inputs; `None` for the identity.
+
+        Raises:
+            InvalidInput: not one variance for each input.
+        """
+        if not self.variances:
+            return None
+        if len(self.variances) != self.dim:
+            raise InvalidInput(
+                f"problem.variances has {len(self.variances)} entries; it must have one for each "
+                f"of the {self.dim} inputs."
+            )
+        return np.diag(self.variances)
+
     def _exact(self, teacher: Ensemble, keys: Key[Array, "4"]) -> Samples:
-        """All Gaussian inputs: targets in canonical form on the modes, or over pairs of neurons."""
-        modes = self.inputs == "gaussian-modes"
-        used = ("activation", "dim", "teacher_neurons", "spectrum", "inputs", *["degree"] * modes)
-        require_unused(self, NetworkOptions, used, f"problem.inputs is {self.inputs!r}")
-        if modes:
-            x = HermiteModes(self.dim, self.degree, self.activation)
+        """A teacher in canonical form on the modes, or over pairs of neurons."""
+        used = {"activation", "dim", "teacher_neurons", "spectrum", "inputs", "variances"}
+        if self.inputs == "gaussian-modes":
+            used |= {"degree"}
+            x = HermiteModes(self.dim, self.degree, self.activation, self.covariance)
             given = teach(teacher, x, self.activation)
         else:
             x = HermiteModes(1, 1)  # of no use: the teacher itself is
-            gram = np.asarray(neuron_gram(teacher, teacher, self.activation))
+            gram = np.asarray(neuron_gram(teacher, teacher, self.activation, self.covariance))
             values, vectors = np.linalg.eigh(gram)
             root = len(gram) ** 0.5 * np.sqrt(np.maximum(values, 0))[:, None] * vectors.T
             given = jnp.asarray(root)
+        require_unused(self, NetworkOptions, used, f"problem.inputs is {self.inputs!r}")
         f, transform = canonical_form(given, self.spectrum)
         a, w = teacher.particles
         teacher = Ensemble(Neuron(a @ transform, w))
 
         def fresh() -> tuple[Array, Array]:
-            drawn = draw_inputs(keys[2], 4 * self.samples, self.dim)
+            drawn = self._drawn(keys[2])
             return drawn, teach(teacher, drawn, self.activation)
 
         return Samples(x, f, w, teacher, fresh, keys[3])
+
+    def _expanded(self, keys: Key[Array, "4"]) -> Samples:
+        """Targets that are Hermite polynomials themselves, on the modes."""
+        used = {"activation", "dim", "spectrum", "inputs", "variances", "degree", "targets"}
+        require_unused(self, NetworkOptions, used, "problem.targets are given")
+        modes = HermiteModes(self.dim, self.degree, self.activation, self.covariance)
+        f = hermite_targets(modes, self.targets, self.spectrum)
+
+        def fresh() -> tuple[Array, Array]:
+            drawn = self._drawn(keys[2])
+            return drawn, modes.polynomials(drawn @ jnp.linalg.inv(modes.root)) @ f
+
+        return Samples(modes, f, None, None, fresh, keys[3])
+
+    def _drawn(self, key: Key[Array, ""]) -> Float[Array, "samples inputs"]:
+        """Fresh samples of all Gaussian inputs."""
+        z = draw_inputs(key, 4 * self.samples, self.dim)
+        return z if not self.variances else z * jnp.sqrt(jnp.asarray(self.variances, z.dtype))
 
 
 def network_start(
@@ -212,39 +246,6 @@ def network_redraws(
     }
 
 
-def truncation_claims(landscape: NeuronLandscape, samples: Samples, run: Run) -> list[Claim]:
-    """On modes: the loss on all inputs, over pairs of neurons, lies within the stated bound."""
-    modes, teacher, mu = landscape.x, samples.teacher, run.ensemble
-    fits = run.trajectory.attrs.get("landscape") == type(landscape).__name__
-    if not (isinstance(modes, HermiteModes) and teacher is not None and fits):
-        return []
-    if mu.size > PAIRED:
-        return []
-    activation = landscape.activation
-    target = float(modes.remainder(teacher, activation))
-    value = float(landscape.value(mu))
-    bound = truncation(landscape, mu, target=target).loss
-    own, cross, gram = (
-        np.asarray(neuron_gram(left, right, activation))
-        for left, right in ((teacher, teacher), (teacher, mu), (mu, mu))
-    )
-    if isinstance(landscape, MLPAttentionLandscape):
-        ridge = float(landscape.ridge) * np.eye(len(gram))
-        exact = 0.5 * np.trace(own - cross @ np.linalg.solve(gram + ridge, cross.T))
-    else:
-        exact = 0.5 * np.trace(own - 2 * cross + gram)
-    digits = 1e4 * float(np.finfo(np.dtype(modes.dtype)).eps) * float(np.trace(own))
-    return [
-        Claim.within(
-            f"loss of all inputs, given that of degrees up to {modes.degrees[-1]}",
-            "theory 12",
-            low=value - digits,
-            high=value + bound + digits,
-            measured=float(exact),
-        )
-    ]
-
-
 def teacher_of(
     landscape: NeuronLandscape, positions: Float[Array, "neurons inputs"]
 ) -> Callable[[Array], Array]:
@@ -264,67 +265,7 @@ def teacher_of(
     return lambda x: landscape.activation(x @ positions.T) @ weights
 
 
-def load_data(path: str | os.PathLike) -> tuple[Array, Array]:
-    """Arrays `x` (samples × inputs) and `f` (samples × features) of an `.npz` file.
-
-    Raises:
-        InvalidInput: not an `.npz`, one of the two arrays is missing or not numeric, or a target
-            is all zero or appears twice.
-        FileNotFoundError: there is no such file.
-    """
-    try:
-        with Path(path).open("rb") as stream, np.load(stream, allow_pickle=False) as file:
-            names = sorted(file.files)
-            arrays = {name: np.asarray(file[name]) for name in names if name in ("x", "f")}
-    except (ValueError, TypeError, EOFError, AttributeError, zipfile.BadZipFile) as error:
-        raise InvalidInput(f"data {path} is not an .npz file of plain named arrays.") from error
-    if len(arrays) < 2:
-        raise InvalidInput(
-            f"data {path} has the arrays {names}; it must have x (samples × inputs) and f "
-            "(samples × features)."
-        )
-    for name, array in arrays.items():
-        if array.dtype.kind not in "fiub":
-            raise InvalidInput(f"data {path}: {name} has dtype {array.dtype}; give real numbers.")
-    _require_samples(path, arrays["x"], arrays["f"])
-    _require_targets(path, arrays["f"])
-    dtype = jnp.result_type(float)
-    return jnp.asarray(arrays["x"], dtype), jnp.asarray(arrays["f"], dtype)
-
-
-def _require_samples(path: str | os.PathLike, x: np.ndarray, f: np.ndarray) -> None:
-    """Shapes that fit, and numbers: said by the name of the file."""
-    if x.ndim != 2 or f.ndim != 2 or not x.size * f.size or len(x) != len(f):
-        raise InvalidInput(
-            f"data {path}: x has shape {x.shape} and f has shape {f.shape}; they must be samples × "
-            "inputs and samples × features, with the same, non-zero number of samples."
-        )
-    for name, array in {"x": x, "f": f}.items():
-        bad = np.argwhere(~np.isfinite(array))
-        if bad.size:
-            place = bad[0].tolist()
-            raise InvalidInput(
-                f"data {path}: {name}{place} is {array[tuple(place)]}; all entries must be finite."
-            )
-
-
-def _require_targets(path: str | os.PathLike, f: np.ndarray) -> None:
-    """Columns that carry nothing make a landscape that is flat in them."""
-    if f.ndim != 2 or f.shape[0] < 2 or not np.all(np.isfinite(f)):
-        return
-    zero = np.flatnonzero(~np.any(f, axis=0))
-    if zero.size == f.shape[1]:
-        raise InvalidInput(f"data {path}: f is zero everywhere; there is nothing to learn.")
-    if zero.size:
-        raise InvalidInput(
-            f"data {path}: column {zero[0]} of f (counting from 0) is zero everywhere; leave it "
-            "out."
-        )
-    if np.unique(f, axis=1).shape[1] < f.shape[1]:
-        raise InvalidInput(f"data {path}: two columns of f are equal; leave one out.")
-
-
-def require_unused(options: object, cls: type, used: tuple[str, ...], reason: str) -> None:
+def require_unused(options: object, cls: type, used: Collection[str], reason: str) -> None:
     """Refuse options that do nothing here and are not at their defaults.
 
     Raises:

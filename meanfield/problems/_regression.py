@@ -11,7 +11,8 @@ from jaxtyping import Array, Key
 from landscapes import RegressionLandscape
 from landscapes.networks import GaussianRegressionLandscape
 
-from ._networks import NetworkOptions, network_redraws, network_start, truncation_claims
+from ._hermite_targets import truncation_claims
+from ._networks import NetworkOptions, network_redraws, network_start
 from ._problem import Problem
 
 REALISABLE = {"global minimum of the realisable task": 0.0}
@@ -36,7 +37,7 @@ class Regression(NetworkOptions):
         start_key = jax.random.fold_in(samples.key, 4)
         if self.inputs == "gaussian-pairs":
             assert samples.teacher is not None
-            pairs = GaussianRegressionLandscape(samples.teacher, self.activation)
+            pairs = GaussianRegressionLandscape(samples.teacher, self.activation, self.covariance)
             return Problem(pairs, network_start(pairs, start_key), levels=REALISABLE)
         landscape = RegressionLandscape(samples.x, samples.f, self.activation)
         fresh = samples.fresh
@@ -45,6 +46,6 @@ class Regression(NetworkOptions):
             network_start(landscape, start_key),
             redraws=network_redraws(landscape, samples, self.distribution),
             levels=REALISABLE if fresh is not None else {},
-            claims=functools.partial(truncation_claims, landscape, samples),
+            claims=functools.partial(truncation_claims, landscape, samples.teacher),
             fresh=None if fresh is None else lambda: RegressionLandscape(*fresh(), self.activation),
         )

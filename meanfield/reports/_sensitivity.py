@@ -16,6 +16,7 @@ from landscapes import (
     NeuronLandscape,
     Redraw,
 )
+from landscapes.networks import samples_of
 from particles import Ensemble
 from saddle_analysis import CriticalityReport
 from saddle_analysis.sensitivity import (
@@ -204,17 +205,17 @@ def parameters_result(
     sweeps: list[tuple[xarray.Dataset, str, dict[str, float]]] = []
     if isinstance(landscape.unwrapped, MLPAttentionLandscape):
         ridges = {r: landscape.replace(ridge=r) for r in RIDGES.tolist()}
-        lengths = {n: landscape.replace(inverse_context=1 / n) for n in LENGTHS.tolist()}
         by_ridge = parameter_sensitivity(
             ensemble, fields, ridges, name="ridge", threshold=threshold
         )
+        sweeps.append((by_ridge, "ridge ρ (units of Σμμ)", {}))
+    # Without samples there are no prompts of finite length.
+    if isinstance(landscape.unwrapped, MLPAttentionLandscape) and samples_of(landscape) is not None:
+        lengths = {n: landscape.replace(inverse_context=1 / n) for n in LENGTHS.tolist()}
         by_length = parameter_sensitivity(
             ensemble, fields, lengths, name="context_length", threshold=threshold
         )
-        sweeps += [
-            (by_ridge, "ridge ρ (units of Σμμ)", {}),
-            (by_length, "prompt length n (examples)", {}),
-        ]
+        sweeps.append((by_length, "prompt length n (examples)", {}))
         if lowest < 0 < float(by_length["curvature"].min()):
             result.text(
                 "At every finite prompt length the curvature along these eigenvectors is "

@@ -12,6 +12,7 @@ import jax
 import numpy as np
 from jaxtyping import Float, Key
 
+from landscapes.networks import TruncationWarning
 from particles import Ensemble, InvalidInput
 from saddle_analysis.curves import PowerLaw
 
@@ -191,7 +192,12 @@ def convergence_study(
     )
     references = drawn(draw, key, seeds, reference)
     one = jax.tree.map(lambda leaf: leaf[0], references)
-    concerns = [str(concern) for concern in flow.landscape.concerns(one)]
+    concerns = []
+    for concern in flow.landscape.concerns(one):
+        if isinstance(concern, TruncationWarning):  # of the landscape, not of its limit
+            warnings.warn(concern, stacklevel=2)
+        else:
+            concerns.append(str(concern))
     grid = np.linspace(0, horizon, times + 1)
     groups = [reference, *sizes]
     work = float(times * len(groups))
