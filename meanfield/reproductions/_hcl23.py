@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING
 
-import jax
 import numpy as np
 from jaxtyping import Array, Key
 
@@ -30,9 +29,10 @@ DOMINANT = 0.5  # probability of the dominant feature
 CONVERGED = 0.1  # of its initial loss, where the dominant query's plateau is taken
 
 
-def sampled(seed: int, probabilities: np.ndarray, samples: int) -> SoftmaxAttentionLandscape:
+def sampled(
+    key: Key[Array, ""], probabilities: np.ndarray, samples: int
+) -> SoftmaxAttentionLandscape:
     """Prompts of 200 tokens that stay the same along the run."""
-    key = jax.random.key(seed)
     return SoftmaxAttentionLandscape.of_length(probabilities, TOKENS, prompts=samples, key=key)
 
 
@@ -40,7 +40,7 @@ def descend(
     landscape: SoftmaxAttentionLandscape,
     horizon: float,
     *,
-    start: Ensemble | None = None,
+    starts: Ensemble | None = None,
     batch: int | None = None,
     key: Key[Array, ""] | None = None,
     progress: bool = False,
@@ -50,18 +50,19 @@ def descend(
     Args:
         landscape: on prompts.
         horizon: last flow time.
-        start: heads.
+        starts: heads, many sets of them along a leading axis.
         batch: fresh prompts at every step (SGD), in place of those of the landscape.
         key: draws them.
         progress: show a bar.
     """
     return simulate(
         GradientFlow(landscape, scheme="euler", batch_size=batch),
-        zero_head(landscape) if start is None else start,
+        zero_head(landscape) if starts is None else starts,
         horizon=horizon,
         dt=LEARNING_RATE,
         key=key,
         record=log_spaced(5 * LEARNING_RATE, per_decade=PER_DECADE),
+        batch=starts is not None,
         progress=progress,
         label="gradient descent" if batch is None else "SGD",
     )

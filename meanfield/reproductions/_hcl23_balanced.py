@@ -6,10 +6,11 @@ import functools
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import jax
 import numpy as np
+from jaxtyping import Array, Key
 
 from landscapes.softmax_attention import (
     BalancedSoftmax,
@@ -44,11 +45,13 @@ from ._hcl23 import (
     stages,
 )
 from ._hcl23_curvature import start_curvature
+from ._seeds import median_claims, seed_keys
 
 SIZES = np.array([0.4, 0.6, 0.8, 1.2, 1.6])  # relative to the number of features asked for
 SHORT_FEATURES, SHORT_LENGTHS = 4, (4, 8, 16)
 BATCH = 64
 MOST_PROMPTS = 256  # where times are measured for several K
+SETS = "sets of prompts"
 TITLES = (
     "Training on sampled prompts",
     "Growth time against the number of features",
@@ -68,6 +71,8 @@ class HCL23BalancedOptions:
     """Number K of features."""
     samples: Count = 512
     """Number of sampled prompts."""
+    seeds: Count = 8
+    """Sets of prompts over which medians are taken."""
 
     @property
     def sizes(self) -> list[int]:
@@ -77,31 +82,45 @@ class HCL23BalancedOptions:
 
 def parts(options: HCL23BalancedOptions, progress: bool = False) -> Iterator[Result]:
     """Every feature equally likely."""
-    yield training(options.seed, options.features, options.samples, progress=progress)
-    yield growth(options.seed, options.sizes, options.samples, progress=progress)
+    keys = seed_keys(jax.random.key(options.seed), options.seeds)
+    yield training(keys, options.features, options.samples, progress=progress)
+    yield growth(keys, options.sizes, options.samples, progress=progress)
+    # Nothing is random in the large-prompt limit, nor where prompts are enumerated.
     yield tail(options.sizes, progress=progress)
     yield floors(progress=progress)
     yield start_curvature(options.features)
 
 
-def training(seed: int, features: int, samples: int, *, progress: bool = False) -> Result:
-    """Gradient descent from Q = 0 on sampled prompts, and on fresh ones at every step."""
+class Trained(NamedTuple):
+    """Training on one set of prompts, and on fresh ones at every step."""
+
+    run: Run
+    fresh: Run
+
+
+def training(
+    keys: Key[Array, " seeds"], features: int, samples: int, *, progress: bool = False
+) -> Result:
+    """Gradient descent from Q = 0 on sampled prompts, and on fresh ones at every step.
+
+    Claims are medians over sets of prompts, figures those of the first.
+    """
     theory = BalancedSoftmax(features, TOKENS)
-    landscape = sampled(seed, feature_probabilities(features), samples)
-    run = descend(landscape, 40.0 * features**2, progress=progress)
-    sgd = descend(
-        landscape,
-        4 * theory.growth_time(),
-        batch=BATCH,
-        key=jax.random.key(seed + 2),
-        progress=progress,
-    )
-    trajectory, found = run.trajectory, stages(run.trajectory)
+
+    def train(key: Key[Array, ""]) -> Trained:
+        landscape = sampled(key, feature_probabilities(features), samples)
+        run = descend(landscape, 40.0 * features**2, progress=progress)
+        own = jax.random.fold_in(key, 2)
+        until = 4 * theory.growth_time()
+        return Trained(run, descend(landscape, until, batch=BATCH, key=own, progress=progress))
+
+    found = [train(key) for key in keys]
+    trajectory = found[0].run.trajectory
+    query = stages(trajectory)[0]
     result = Result(TITLES[0])
     result.trajectory(trajectory)
-    result.claim(near_zero(trajectory, bound=0.01))
-    result.claim(*_phase_claims(theory, found, stages(sgd.trajectory)), *_logit_claims(run))
-    result.text(f"Phases of the first query: {found[0]}. {learning_rate(run)}")
+    result.claim(*median_claims([_training_claims(theory, one) for one in found], SETS))
+    result.text(f"Phases of the first query: {query}. {learning_rate(found[0].run)}")
     t = trajectory["time"].values
     result.figure(
         "training",
@@ -109,14 +128,23 @@ def training(seed: int, features: int, samples: int, *, progress: bool = False) 
         functools.partial(
             plots.plot_query_losses,
             trajectory=trajectory,
-            stages=found[0],
+            stages=query,
             theory={"exact theory": theory.losses(t)},
         ),
-        functools.partial(plots.plot_logits, trajectory=trajectory, stages=found[0]),
+        functools.partial(plots.plot_logits, trajectory=trajectory, stages=query),
     )
-    times = [0.0, *found[0].boundaries, t[-1]]
+    times = [0.0, *query.boundaries, t[-1]]
     result.figure("attention", ATTENTION, *attention_panels(trajectory, times), width=4.4)
     return result
+
+
+def _training_claims(theory: BalancedSoftmax, found: Trained) -> list[Claim]:
+    own, fresh = stages(found.run.trajectory), stages(found.fresh.trajectory)
+    return [
+        near_zero(found.run.trajectory, bound=0.01),
+        *_phase_claims(theory, own, fresh),
+        *_logit_claims(found.run),
+    ]
 
 
 def _phase_claims(
@@ -175,26 +203,36 @@ def _logit_claims(run: Run) -> list[Claim]:
     ]
 
 
-def growth(seed: int, sizes: list[int], samples: int, *, progress: bool = False) -> Result:
+def growth(
+    keys: Key[Array, " seeds"], sizes: list[int], samples: int, *, progress: bool = False
+) -> Result:
     """Growth time against K, in the large-prompt limit and on sampled prompts."""
     limit = softmax_growth_study(sizes, progress=progress)
-    prompts = softmax_growth_study(
-        sizes,
-        length=TOKENS,
-        prompts=min(samples, MOST_PROMPTS),
-        key=jax.random.key(seed + 1),
-        progress=progress,
-    )
-    studies = {"n → ∞": limit, f"n = {TOKENS}": prompts}
+    prompts = [
+        softmax_growth_study(
+            sizes,
+            length=TOKENS,
+            prompts=min(samples, MOST_PROMPTS),
+            key=jax.random.fold_in(key, 1),
+            progress=progress,
+        )
+        for key in keys
+    ]
+    first = prompts[0]
     result = Result(TITLES[1])
-    result.claim(*_growth_claims(studies, limit))
+    result.claim(
+        _exponent_claim("n → ∞", limit),
+        *median_claims([[_exponent_claim(f"n = {TOKENS}", one)] for one in prompts], SETS),
+        *_growth_claims(limit),
+    )
     result.text(
         f"Growth time ∝ K^b for K = {sizes[0]} to {sizes[-1]}: {limit.law} for n → ∞, "
-        f"{prompts.law} for n = {TOKENS}; K² log K would have exponent "
+        f"{first.law} for n = {TOKENS} and the first set of prompts; K² log K would have exponent "
         f"{2 + 1 / math.log(math.sqrt(sizes[0] * sizes[-1])):.2f} here. The exact time is "
         "(K − 1)²/K ∫ dx / (x²(1 − x)³) ≈ K² + 3K log K: as A_k grows, so does its own rate, and "
         "the logarithm of the bound K² log K does not appear."
     )
+    studies = {"n → ∞": limit, f"n = {TOKENS}": first}
     result.figure(
         "growth",
         "Phase I takes K² + 3K log K, within HCL23's bound.",
@@ -203,20 +241,19 @@ def growth(seed: int, sizes: list[int], samples: int, *, progress: bool = False)
     return result
 
 
-def _growth_claims(studies: dict[str, SoftmaxGrowth], limit: SoftmaxGrowth) -> list[Claim]:
+def _exponent_claim(name: str, study: SoftmaxGrowth) -> Claim:
+    return Claim.equal(
+        f"exponent of the growth time in K, {name}, against the exact time's",
+        "theory 6",
+        study.predicted_law.exponent,
+        study.law.exponent,
+        absolute=0.03,
+    )
+
+
+def _growth_claims(limit: SoftmaxGrowth) -> list[Claim]:
     shares = limit.means / (limit.sizes**2 * np.log(limit.sizes))
-    exponents = [
-        Claim.equal(
-            f"exponent of the growth time in K, {name}, against the exact time's",
-            "theory 6",
-            study.predicted_law.exponent,
-            study.law.exponent,
-            absolute=0.03,
-        )
-        for name, study in studies.items()
-    ]
     return [
-        *exponents,
         Claim.below(
             f"growth time over K² log K at K = {limit.sizes[-1]}",
             SOURCE,

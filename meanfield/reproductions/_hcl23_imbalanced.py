@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import jax
 import numpy as np
+from jaxtyping import Array, Key
 
 from landscapes.softmax_attention import (
     SoftmaxAttentionLandscape,
@@ -46,6 +47,7 @@ from ._hcl23 import (
     stages,
 )
 from ._hcl23_curvature import run_curvature
+from ._seeds import median_claims, seed_keys
 
 if TYPE_CHECKING:
     import xarray
@@ -73,36 +75,46 @@ class HCL23ImbalancedOptions:
     """Number K of features."""
     samples: Count = 512
     """Number of sampled prompts."""
+    seeds: Count = 8
+    """Sets of prompts, and sets of random heads, over which medians are taken."""
 
 
 def parts(options: HCL23ImbalancedOptions, progress: bool = False) -> Iterator[Result]:
     """One feature makes up half of the tokens."""
-    seed, features = options.seed, options.features
-    yield training(seed, features, options.samples, progress=progress)
-    yield imbalance(features, progress=progress)
-    yield run_curvature(features, progress=progress)
-    yield several_heads(seed, features, progress=progress)
-    yield many_heads(seed, progress=progress)
+    features, keys = options.features, seed_keys(jax.random.key(options.seed), options.seeds)
+    yield training(keys, features, options.samples, progress=progress)
+    yield imbalance(features, progress=progress)  # nothing random in the large-prompt limit
+    yield run_curvature(features, progress=progress)  # nor here
+    yield several_heads(keys, features, progress=progress)
+    yield many_heads(options.seed, progress=progress)
 
 
-def training(seed: int, features: int, samples: int, *, progress: bool = False) -> Result:
-    """Gradient descent from Q = 0: the dominant query first, the others through four phases."""
+def training(
+    keys: Key[Array, " seeds"], features: int, samples: int, *, progress: bool = False
+) -> Result:
+    """Gradient descent from Q = 0: the dominant query first, the others through four phases.
+
+    Claims are medians over sets of prompts, figures those of the first.
+    """
     probabilities = feature_probabilities(features, DOMINANT)
-    landscape = sampled(seed, probabilities, samples)
-    run = descend(landscape, 60.0 * features**2, progress=progress)
-    trajectory = run.trajectory
+    horizon = 60.0 * features**2
+    runs = [
+        descend(sampled(key, probabilities, samples), horizon, progress=progress) for key in keys
+    ]
+    trajectory = runs[0].trajectory
     dominant, query, *_ = stages(trajectory)
     t = trajectory["time"].values
     floor = float(query_floor(probabilities, TOKENS)[1])
     lacking = float((1 - probabilities[1]) ** TOKENS)
     result = Result(TITLES[0])
     result.trajectory(trajectory)
-    result.claim(*_training_claims(trajectory, probabilities))
+    found = [_training_claims(run.trajectory, probabilities) for run in runs]
+    result.claim(*median_claims(found, "sets of prompts"))
     result.text(
-        f"Dominant {dominant}. Under-represented {query}. {learning_rate(run)} A share "
-        f"{lacking:.2g} of prompts lacks the feature that an under-represented query asks for; "
-        f"they leave a loss between {lacking / 2:.2g} and {lacking:.2g}, {floor:.2g} if attention "
-        "is shared as at the start."
+        f"First set of prompts: dominant {dominant}. Under-represented {query}. "
+        f"{learning_rate(runs[0])} A share {lacking:.2g} of prompts lacks the feature that an "
+        f"under-represented query asks for; they leave a loss between {lacking / 2:.2g} and "
+        f"{lacking:.2g}, {floor:.2g} if attention is shared as at the start."
     )
     result.figure(
         "training",
@@ -211,15 +223,28 @@ def _imbalance_claims(study: SoftmaxImbalance) -> list[Claim]:
     ]
 
 
-def several_heads(seed: int, features: int, *, progress: bool = False) -> Result:
+def several_heads(keys: Key[Array, " seeds"], features: int, *, progress: bool = False) -> Result:
     """I.i.d. heads whose attention is averaged converge in the same order."""
     landscape = SoftmaxAttentionLandscape.of_length(feature_probabilities(features, DOMINANT))
-    start = softmax_head_start(jax.random.key(seed + 3), landscape, HEADS, scale=0.5)
-    run = descend(landscape, 60.0 * features**2, start=start, progress=progress)
-    dominant, *others = stages(run.trajectory)
+    starts = jax.vmap(
+        lambda key: softmax_head_start(jax.random.fold_in(key, 3), landscape, HEADS, scale=0.5)
+    )(keys)
+    run = descend(landscape, 60.0 * features**2, starts=starts, progress=progress)
+    runs = [run.trajectory.isel(seed=seed) for seed in range(len(keys))]
     result = Result(TITLES[3])
-    result.dataset("heads", run.trajectory)
-    result.claim(
+    result.dataset("heads", runs[0])
+    result.claim(*median_claims([_head_claims(one, features) for one in runs], "starts"))
+    result.figure(
+        "heads",
+        f"{HEADS} heads from a random start, their attention averaged; large-prompt limit.",
+        functools.partial(plots.plot_query_losses, trajectory=runs[0], stages=stages(runs[0])[1]),
+    )
+    return result
+
+
+def _head_claims(trajectory: xarray.Dataset, features: int) -> list[Claim]:
+    dominant, *others = stages(trajectory)
+    return [
         Claim.below(
             f"with {HEADS} i.i.d. heads too the dominant query converges first: its time over the "
             "others' earliest",
@@ -233,13 +258,7 @@ def several_heads(seed: int, features: int, *, progress: bool = False) -> Result
             features,
             sum(math.isfinite(query.converges) for query in (dominant, *others)),
         ),
-    )
-    result.figure(
-        "heads",
-        f"{HEADS} heads from a random start, their attention averaged; large-prompt limit.",
-        functools.partial(plots.plot_query_losses, trajectory=run.trajectory, stages=others[0]),
-    )
-    return result
+    ]
 
 
 def many_heads(seed: int, *, progress: bool = False) -> Result:

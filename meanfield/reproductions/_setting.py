@@ -11,7 +11,7 @@ from jaxtyping import Array, Key
 from landscapes import MLPAttentionLandscape
 from particles import Ensemble
 
-from ..problems import Attention, Problem, build_problem
+from ..problems import Attention, Problem, problem_key
 
 
 class Setting(NamedTuple):
@@ -37,11 +37,27 @@ class Setting(NamedTuple):
 
 
 def realisable(
-    seed: int, *, dim: int, samples: int, teacher_neurons: int, spectrum: Sequence[float]
+    seed: int,
+    teacher: int = 0,
+    *,
+    dim: int,
+    samples: int,
+    teacher_neurons: int,
+    spectrum: Sequence[float],
 ) -> Setting:
-    """A teacher of tanh neurons in canonical form, on normal inputs."""
+    """A teacher of tanh neurons in canonical form, on normal inputs.
+
+    Args:
+        seed: of all teachers.
+        teacher: which of them; each is drawn anew, with samples of its own.
+        dim: of the inputs.
+        samples: number of inputs.
+        teacher_neurons: of the teacher.
+        spectrum: eigenvalues of its features.
+    """
     options = Attention(
         dim=dim, samples=samples, teacher_neurons=teacher_neurons, spectrum=tuple(spectrum)
     )
-    key = jax.random.split(jax.random.key(seed), 4)[3]
-    return Setting(build_problem(options, seed), key)
+    key = problem_key(seed)
+    key = jax.random.fold_in(key, teacher) if teacher else key
+    return Setting(options.build(key), jax.random.split(key, 4)[3])

@@ -6,6 +6,7 @@ import math
 import pytest
 
 from meanfield import Claim
+from meanfield.reproductions._seeds import median_claims
 from meanfield.results import plain
 from particles import InvalidInput
 
@@ -87,3 +88,47 @@ def test_plain_reaches_every_number() -> None:
         "n": None,
         "t": True,
     }
+
+
+def over_three(make) -> Claim:
+    """The claims that three seeds make, as one."""
+    (claim,) = median_claims([[make(seed)] for seed in range(3)])
+    return claim
+
+
+def test_the_median_over_seeds_decides() -> None:
+    found = over_three(lambda i: Claim.below("s", "t", bound=1.0, measured=[0.5, 9.0, 0.9][i]))
+    assert (found.measured, found.holds) == (0.9, True)
+    assert found.statement == "s (median of 3 seeds, range 0.5 to 9)"
+    found = over_three(lambda i: Claim.below("s", "t", bound=1.0, measured=[0.5, 9.0, 1.1][i]))
+    assert not found.holds
+    found = over_three(lambda i: Claim.within("s", "t", low=0, high=1, measured=[2.0, 0.4, 0.5][i]))
+    assert (found.predicted, found.measured, found.holds) == ((0, 1), 0.5, True)
+
+
+@pytest.mark.parametrize(("make", "word"), [(Claim.below, "<"), (Claim.above, ">")])
+def test_what_is_not_known_never_helps(make, word: str) -> None:
+    found = over_three(lambda i: make("s", "t", bound=1.0, measured=[NAN, NAN, 1.0][i]))
+    assert (found.relation, found.holds) == (word, False)
+
+
+def test_predictions_that_differ_are_divided_out() -> None:
+    found = over_three(
+        lambda i: Claim.equal("s", "t", 10.0**i, 10.0**i * [1.2, 1.02, 0.5][i], relative=0.1)
+    )
+    assert found.predicted == 1.0
+    assert found.measured == pytest.approx(1.02)
+    assert found.tolerance == pytest.approx(0.1)
+    assert found.holds
+
+
+def test_what_allows_no_tolerance_must_hold_for_every_seed() -> None:
+    counts = over_three(lambda i: Claim.equal("s", "t", 4, 4 - (i == 2)))
+    kinds = over_three(lambda i: Claim.true("s", "t", i < 2))
+    for found in (counts, kinds):
+        assert (found.predicted, found.measured, found.holds) == (3, 2, False)
+
+
+def test_one_seed_is_left_as_it_is() -> None:
+    claim = Claim.equal("s", "t", 1.0, 1.0)
+    assert median_claims([[claim]]) == [claim]

@@ -17,6 +17,7 @@ from meanfield.problems import option_table
 from meanfield.reports import escape_result, growth_result
 from meanfield.reproductions import REPRODUCTIONS, Reproduction, Setting, realisable
 from meanfield.reproductions import _ks24 as ks24
+from meanfield.reproductions import _ks24_timescales as ks24_timescales
 from meanfield.reproductions import _yks25 as yks25
 from particles import InvalidInput
 from saddle_analysis import HessianOperator, unstable_eigenpairs
@@ -59,21 +60,21 @@ def test_escape_rates(setting: Setting, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_random_starts(setting: Setting, tmp_path: Path) -> None:
-    found = written(ks24.random_starts(setting, PARTICLES, 2), tmp_path)
+    found = written(ks24.random_starts([setting], PARTICLES, 2), tmp_path)
     assert found.data["trajectory"].sizes["seed"] == 2
     assert any("Łojasiewicz exponent" in str(entry) for entry in found.body)
 
 
 @pytest.mark.slow
 def test_timescales(setting: Setting, tmp_path: Path) -> None:
-    found = written(ks24.timescales(setting, PARTICLES), tmp_path)
-    assert len(found.claims) == len(ks24.RATIOS)
+    found = written(ks24.timescales([setting], PARTICLES), tmp_path)
+    assert len(found.claims) == len(ks24_timescales.RATIOS)
 
 
 @pytest.mark.slow
 def test_first_order_in_the_ratio(tmp_path: Path) -> None:
     even = realisable(0, dim=5, samples=96, teacher_neurons=12, spectrum=ks24.EVEN_SPECTRUM)
-    found = written(ks24.first_order(even, PARTICLES), tmp_path)
+    found = written(ks24.first_order([even], PARTICLES), tmp_path)
     assert len(found.claims) == 2
 
 
@@ -102,14 +103,14 @@ def test_escape_from_one_saddle(setting: Setting, tmp_path: Path) -> None:
     assert set(found.data) == {
         f"escapes-{kind}" for kind in ("none", "isotropic", "hessian-guided", "eigenvector")
     }
-    perturbed = yks25.perturbed_flow(flow, saddle, pairs, key=jax.random.key(2))
+    perturbed = yks25.perturbed_flow([yks25.Saddle(flow, saddle, pairs, jax.random.key(2))])
     assert "escape(s)" in str(written(perturbed, tmp_path / "perturbed").body[0])
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["ks24", "yks25"])
 def test_whole_reproductions(name: str, tmp_path: Path) -> None:
-    found = written(reproduce(name, particles=PARTICLES, samples=96, seeds=2), tmp_path)
+    found = written(reproduce(name, particles=PARTICLES, samples=96, teachers=2, seeds=1), tmp_path)
     reproduction = REPRODUCTIONS[name]
     headings = [f"## {title}" for title in reproduction.titles]
     assert [entry for entry in found.body if entry in headings] == headings
@@ -165,7 +166,8 @@ def test_the_command_writes_each_reproduction_and_an_index(tmp_path: Path) -> No
         }
         config = tomllib.loads((tmp_path / name / "config.toml").read_text())
         assert config["reproduce"] == {
-            "names": [name], "seed": 0, "seeds": 3, "particles": 72, "samples": 512,
+            "names": [name], "seed": 0, "teachers": 8, "seeds": 3, "particles": 72,
+            "samples": 512,
         }  # fmt: skip
     index = (tmp_path / "report.md").read_text()
     assert "[ks24](ks24/report.md)" in index

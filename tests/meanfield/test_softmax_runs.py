@@ -149,13 +149,14 @@ def test_a_learning_rate_above_stability_is_named(imbalanced: SoftmaxAttentionLa
 
 
 SIZES = [4, 6, 8, 12, 16]
+KEYS = jax.random.split(jax.random.key(0), 2)
 
 
 @pytest.mark.slow
 def test_balanced_features(tmp_path: Path) -> None:
-    trained = written(balanced.training(0, 10, 96), tmp_path / "training")
+    trained = written(balanced.training(KEYS[:1], 10, 96), tmp_path / "training")
     assert [figure.name for figure in trained.figures] == ["training", "attention"]
-    written(balanced.growth(0, SIZES, 96), tmp_path / "growth")
+    written(balanced.growth(KEYS[:1], SIZES, 96), tmp_path / "growth")
     written(balanced.tail(SIZES), tmp_path / "tail")
     written(balanced.floors(), tmp_path / "floors")
 
@@ -169,7 +170,7 @@ def test_curvature_of_the_balanced_start(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_one_dominant_feature(tmp_path: Path) -> None:
-    trained = written(dominant.training(0, 10, 96), tmp_path / "training")
+    trained = written(dominant.training(KEYS[:1], 10, 96), tmp_path / "training")
     assert [figure.name for figure in trained.figures] == ["training", "attention"]
     assert len(trained.figures[0].panels) == 2
     written(dominant.imbalance(10), tmp_path / "imbalance")
@@ -180,5 +181,5 @@ def test_one_dominant_feature(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_heads_with_one_dominant_feature(tmp_path: Path) -> None:
-    written(dominant.several_heads(0, 10), tmp_path / "several")
+    written(dominant.several_heads(KEYS, 10), tmp_path / "several")
     written(dominant.many_heads(0), tmp_path / "many")
