@@ -134,7 +134,7 @@ def in_context_error(
         measured.append(float(np.mean(losses)))
         errors.append(float(np.std(losses, ddof=1)) / prompts**0.5)
         expected.append(float(_expected(test, outputs, weights, n)))
-    zero = 0.5 * float(jnp.trace(test.target_moment))
+    zero = 0.5 * float(np.sum(np.asarray(test.f, float) ** 2)) / len(test.f)
     columns = (np.asarray(column) for column in (lengths, measured, errors, expected))
     return InContextError(*columns, zero=zero)
 

@@ -14,6 +14,7 @@ from jax.scipy.linalg import cho_factor, cho_solve
 from jaxtyping import Array, ArrayLike, Float, Key
 
 from particles import Ensemble, InvalidInput
+from particles.internal import to_device
 
 from .._observables import Observable
 from .._precisely import compiled_precisely
@@ -110,8 +111,8 @@ class MLPAttentionLandscape(NeuronLandscape):
                 DependentFeaturesWarning,
                 stacklevel=4,
             )
-        self.ridge = jnp.asarray(ridge, self.x.dtype)
-        self.inverse_context = jnp.asarray(1.0 / context_length, self.x.dtype)
+        self.ridge = to_device(ridge, self.x.dtype)
+        self.inverse_context = to_device(1.0 / context_length, self.x.dtype)
         self.activation = activation_from(activation)
         if isinstance(self.x, HermiteModes):
             hermite_expansion(self.activation)  # refuses one that has none
@@ -265,7 +266,7 @@ class MLPAttentionLandscape(NeuronLandscape):
         if ridge > 0:
             return missed
         signal = output_signal(self, ensemble)
-        if signal >= 2 or _relative_slope(self, self.moments(ensemble)) < CRITICAL_SLOPE:
+        if signal >= 2 or float(_relative_slope(self, self.moments(ensemble))) < CRITICAL_SLOPE:
             return missed
         message = (
             "the start's outputs h_μ are not distinguishable from zero (signal-to-noise "

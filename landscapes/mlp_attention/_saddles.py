@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key
 
 from particles import Ensemble, InvalidInput
+from particles.internal import to_device
 
-from ..networks import Neuron
+from ..networks import Neuron, hidden_at
 from ._landscape import MLPAttentionLandscape
 from ._theory import eigen_features
 
@@ -77,7 +78,7 @@ def saddle_ensemble(
         raise InvalidInput(f"size is {size}; it must be at least the {neurons} neurons given.")
 
     # Dense algebra in NumPy: eagerly, JAX would compile each of these operations.
-    hidden = np.asarray(landscape.hidden(jnp.asarray(positions))).T
+    hidden = np.asarray(hidden_at(landscape, positions)).T
     basis, singular, rotation = np.linalg.svd(hidden / samples**0.5, full_matrices=False)
     rank = int(np.sum(singular > 1e4 * np.finfo(singular.dtype).eps * singular[0]))
     basis = basis[:, :rank]
@@ -97,8 +98,7 @@ def saddle_ensemble(
             f"{outputs + len(missing)}: give more neurons."
         )
 
-    key_offset, key_filler = jax.random.split(key)
-    random = np.asarray(jax.random.normal(key_filler, (rank, len(missing)), basis.dtype))
+    random, noise = map(np.asarray, _draws(key, (rank, len(missing)), (size, outputs), basis.dtype))
     fillers = np.linalg.qr(np.concatenate([inside, random], axis=1))[0][:, outputs:]
     learned = [j for j in range(outputs) if j not in missing]
     wanted = np.concatenate(
@@ -109,10 +109,21 @@ def saddle_ensemble(
 
     owner = np.arange(size) % neurons
     copies = np.bincount(owner, minlength=neurons)
-    offset = spread * np.asarray(jax.random.normal(key_offset, (size, outputs), basis.dtype))
+    offset = spread * noise
     total = np.zeros((neurons, outputs), offset.dtype)
     np.add.at(total, owner, offset)
     offset = offset - (total / copies[:, None])[owner]
     a = output_weights[owner] * (size / copies[owner])[:, None] + offset
     w = np.asarray(positions)[owner]
-    return Ensemble(Neuron(a=jnp.asarray(a, basis.dtype), w=jnp.asarray(w)))
+    return Ensemble(Neuron(a=to_device(a, basis.dtype), w=to_device(w)))
+
+
+@functools.partial(jax.jit, static_argnums=(1, 2, 3))
+def _draws(
+    key: Array, fillers: tuple[int, int], offsets: tuple[int, int], dtype: np.dtype
+) -> tuple[Array, Array]:
+    """Normal numbers of both shapes."""
+    key_offset, key_filler = jax.random.split(key)
+    return jax.random.normal(key_filler, fillers, dtype), jax.random.normal(
+        key_offset, offsets, dtype
+    )

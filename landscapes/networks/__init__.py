@@ -13,6 +13,7 @@ from ._modes import HermiteModes as HermiteModes
 from ._modes import hidden_layer as hidden_layer
 from ._neurons import Neuron as Neuron
 from ._neurons import NeuronLandscape as NeuronLandscape
+from ._neurons import hidden_at as hidden_at
 from ._neurons import network_output as network_output
 from ._neurons import samples_of as samples_of
 from ._redraws import Redraw as Redraw

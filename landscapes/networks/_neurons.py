@@ -116,6 +116,14 @@ def samples_of(landscape: AbstractLandscape) -> tuple[Array, Array] | None:
 
 
 @compiled_precisely
+def hidden_at(
+    landscape: NeuronLandscape, w: Float[Array, "neurons inputs"]
+) -> Float[Array, "neurons samples"]:
+    """`landscape.hidden`, as one program."""
+    return landscape.hidden(w)
+
+
+@compiled_precisely
 def network_output(
     ensemble: Ensemble,
     x: Float[Array, "points inputs"] | HermiteModes,

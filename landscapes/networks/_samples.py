@@ -17,6 +17,7 @@ from particles.internal import (
     require_finite,
     require_points,
     require_real,
+    to_device,
     uniform_points,
 )
 
@@ -148,7 +149,7 @@ def draw_inputs(
     flips = np.ones((copies, dim), base.dtype)
     if symmetric:
         flips[:, list(symmetric)] = list(itertools.product((1.0, -1.0), repeat=len(symmetric)))
-    return jnp.asarray((flips[:, None, :] * base[None]).reshape(samples, dim))
+    return to_device((flips[:, None, :] * base[None]).reshape(samples, dim))
 
 
 @functools.partial(jax.jit, static_argnums=(0, 2, 3, 4, 5))
@@ -226,4 +227,4 @@ def canonical_form(
     # Columns of an eigenbasis have free signs; fix them so that equal input gives equal output.
     largest = np.argmax(np.abs(transform), axis=0, keepdims=True)
     transform = transform * np.sign(np.take_along_axis(transform, largest, axis=0))
-    return jnp.asarray(targets @ transform), jnp.asarray(transform)
+    return to_device(targets @ transform), to_device(transform)

@@ -11,12 +11,12 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
 
 from landscapes import AbstractLandscape
 from particles import Ensemble
+from particles.internal import to_device
 
 from ..flows import AbstractFlow
 from ._cache import recall, remember
@@ -132,7 +132,7 @@ def _passes(landscape: AbstractLandscape, ensemble: Ensemble) -> Callable[[int],
 
 def _slice(ensemble: Ensemble, size: int) -> Ensemble:
     """Some of the particles, on one device."""
-    own = jax.tree.map(lambda leaf: jnp.asarray(np.asarray(leaf[:size])), ensemble.particles)
+    own = jax.tree.map(lambda leaf: to_device(np.asarray(leaf)[:size]), ensemble.particles)
     return Ensemble(own)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -28,11 +28,13 @@ from landscapes.mlp_attention import teach
 from landscapes.networks import (
     GaussianRegressionLandscape,
     HermiteModes,
+    hidden_at,
     neuron_gram,
     samples_of,
     with_constant,
 )
 from particles import Ensemble, InvalidInput, Points, gaussian
+from particles.internal import to_device
 
 from ._hermite_targets import hermite_targets
 from ._network_data import load_data
@@ -108,7 +110,7 @@ class NetworkOptions:
         Raises:
             InvalidInput: the file lacks `x` or `f`, or an option is out of range.
         """
-        keys = jax.random.split(key, 4)
+        keys = _four(key)
         if self.data:
             used = ("activation", "bias", "data")
             require_unused(self, NetworkOptions, used, "problem.data is given")
@@ -151,9 +153,9 @@ class NetworkOptions:
 
         def fresh() -> tuple[Array, Array]:
             drawn = inputs(keys[2], 4 * self.samples)
-            return drawn, teach(teacher, drawn, self.activation) @ transform
+            return drawn, multiplied(teach(teacher, drawn, self.activation), transform)
 
-        given = Ensemble(Neuron(teacher.particles.a @ transform, teacher.particles.w))
+        given = Ensemble(Neuron(multiplied(teacher.particles.a, transform), teacher.particles.w))
         return Samples(x, f, teacher.particles.w, given, fresh, keys[3])
 
     @property
@@ -172,7 +174,7 @@ class NetworkOptions:
             )
         return np.diag(self.variances)
 
-    def _exact(self, teacher: Ensemble, keys: Key[Array, "4"]) -> Samples:
+    def _exact(self, teacher: Ensemble, keys: Sequence[Key[Array, ""]]) -> Samples:
         """A teacher in canonical form on the modes, or over pairs of neurons."""
         used = {"activation", "dim", "teacher_neurons", "spectrum", "inputs", "variances"}
         if self.inputs == "gaussian-modes":
@@ -188,7 +190,7 @@ class NetworkOptions:
         require_unused(self, NetworkOptions, used, f"problem.inputs is {self.inputs!r}")
         f, transform = canonical_form(given, self.spectrum)
         a, w = teacher.particles
-        teacher = Ensemble(Neuron(a @ transform, w))
+        teacher = Ensemble(Neuron(multiplied(a, transform), w))
 
         def fresh() -> tuple[Array, Array]:
             drawn = self._drawn(keys[2])
@@ -254,15 +256,25 @@ def teacher_of(
     Raises:
         InvalidInput: no network on these neurons does.
     """
-    preactivations = np.asarray(landscape.x) @ np.asarray(positions).T
-    hidden = np.asarray(landscape.activation(jnp.asarray(preactivations)), float)
+    hidden = np.asarray(hidden_at(landscape, positions), float).T
     targets = np.asarray(landscape.f, float)
     output, *_ = np.linalg.lstsq(hidden, targets, rcond=None)
     missed = float(np.abs(hidden @ output - targets).max())
     if missed > 1e-4 * float(np.abs(targets).max()):
         raise InvalidInput(f"problem: its teacher misses the targets by {missed:.1e}.")
-    weights = jnp.asarray(output, landscape.f.dtype)
+    weights = to_device(output, landscape.f.dtype)
     return lambda x: landscape.activation(x @ positions.T) @ weights
+
+
+@jax.jit
+def _four(key: Key[Array, ""]) -> tuple[Array, ...]:
+    """Independent keys; one program, where slices of their array would be several."""
+    return tuple(jax.random.split(key, 4))
+
+
+def multiplied(left: Array, right: Array) -> Array:
+    """Their product, by NumPy: small, and compiled for every shape otherwise."""
+    return to_device(np.asarray(left) @ np.asarray(right))
 
 
 def require_unused(options: object, cls: type, used: Collection[str], reason: str) -> None:

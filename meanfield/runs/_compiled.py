@@ -17,7 +17,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 from jaxtyping import Array, PyTree
 
 from particles import Ensemble
-from particles.internal import to_host
+from particles.internal import to_device, to_host
 
 from ..flows import AbstractFlow, FlowState, SharedNoise
 from ._batches import map_batch
@@ -32,7 +32,7 @@ def begin(
     batch: bool,
 ) -> FlowState:
     """The first state, in one program; checks of values are the caller's."""
-    size = jnp.asarray(dt, jnp.result_type(*jax.tree.leaves(ensemble.particles)))
+    size = to_device(dt, jnp.result_type(*jax.tree.leaves(ensemble.particles)))
     state = jax.block_until_ready(_begin(flow, ensemble, size, fast, key, batch))
     return jax.block_until_ready(_everywhere(state))
 
@@ -41,7 +41,7 @@ def advance(
     flow: AbstractFlow, state: FlowState, until: float, most: int, batch: bool
 ) -> FlowState:
     """At most `most` steps towards time `until`; the memory of `state` is given away."""
-    limits = jnp.asarray(until, state.time.dtype), jnp.asarray(most, jnp.int32)
+    limits = to_device(until, state.time.dtype), to_device(most, np.int32)
     return jax.block_until_ready(_advance((flow, *limits), state, batch))
 
 
@@ -93,8 +93,8 @@ def advance_and_read(
         compute: of flow and state.
         batch: whether leaves have a seed axis.
     """
-    times = jnp.asarray(due, state.time.dtype), jnp.asarray(last, state.time.dtype)
-    limits = jnp.asarray(count, jnp.int32), jnp.asarray(most, state.step.dtype)
+    times = to_device(due, state.time.dtype), to_device(last, state.time.dtype)
+    limits = to_device(count, np.int32), to_device(most, state.step.dtype)
     return jax.block_until_ready(_advance_and_read(flow, state, *times, *limits, compute, batch))
 
 
@@ -123,10 +123,15 @@ def placed_like(arrays: PyTree, like: FlowState) -> FlowState:
 def copied(state: FlowState, ensemble_too: bool) -> FlowState:
     """A copy, whose memory may be given away; the ensemble itself where that may be given too."""
     if ensemble_too:
-        return jax.block_until_ready(jax.tree.map(jnp.copy, state))
-    copy = jax.tree.map(jnp.copy, eqx.tree_at(lambda s: s.ensemble, state, None))
+        return jax.block_until_ready(_copies(state))
+    copy = _copies(eqx.tree_at(lambda s: s.ensemble, state, None))
     whole = eqx.tree_at(lambda s: s.ensemble, copy, state.ensemble, is_leaf=lambda x: x is None)
     return jax.block_until_ready(whole)
+
+
+@eqx.filter_jit
+def _copies(tree: PyTree) -> PyTree:
+    return jax.tree.map(jnp.copy, tree)
 
 
 @eqx.filter_jit

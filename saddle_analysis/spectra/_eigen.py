@@ -21,7 +21,7 @@ import numpy as np
 from jaxtyping import Array, Float, Key, PyTree
 
 from particles import InvalidInput
-from particles.internal import to_host
+from particles.internal import to_device, to_host
 
 from ._budget import Budget, Spending, fixed_unless
 from ._low_rank import InteractionSpectrum, interaction_spectrum, moment_route_pays
@@ -270,7 +270,7 @@ def dense_eigenpairs(
     norm = float(np.max(np.abs(values)))
     spending = Spending(Budget(2 * operator.size + 1))
     spending.products = operator.size
-    rows = jnp.asarray(vectors[:, keep].T, dtype_of(operator))
+    rows = to_device(vectors[:, keep].T, dtype_of(operator))
     spectrum = np.concatenate([values[keep], np.delete(values, keep)])
     return with_residuals(operator, rows, spectrum, target_for(norm), True, norm, spending)
 
@@ -286,7 +286,7 @@ def with_residuals(
 ) -> Eigenpairs:
     """Rayleigh quotient, true residual and bound of every vector; `spectrum` gives the gaps."""
     values, residuals = [], []
-    rows = [jnp.asarray(row) for row in to_host(vectors)]  # sliced by JAX, each would be compiled
+    rows = [to_device(row) for row in to_host(vectors)]  # sliced by JAX, each would be compiled
     for vector in rows:
         value, residual = _rayleigh(vector, operator.matvec(vector))
         values.append(float(value))

@@ -18,10 +18,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key
 
+from particles.internal import to_device
+
 from ._symmetric import SymmetricOperator, dtype_of
 
-#: Basis rows are allocated in multiples of this, twice as many each time: few shapes to compile.
-BLOCK = 32
+#: Basis rows are allocated in multiples of this, twice as many each time, and at first as many as
+#: take this many numbers: few shapes to compile.
+BLOCK, FIRST = 32, 2**16
 
 
 class Ritz(NamedTuple):
@@ -54,7 +57,8 @@ class Lanczos:
         self.operator, self.key, self.dtype = operator, key, dtype_of(operator)
         self.locked = 0 if locked is None else locked.shape[0]
         self.capacity = min(capacity, operator.size - self.locked)
-        self._rows = jnp.zeros((0, operator.size), self.dtype)
+        first = _blocks(min(max(BLOCK, FIRST // operator.size), operator.size))
+        self._rows = to_device(np.zeros((first, operator.size), self.dtype))
         self._used = 0
         if locked is not None and self.locked:
             self._append(locked)
@@ -83,7 +87,7 @@ class Lanczos:
         """
         assert self._next is not None
         vector = self._next
-        self._append(vector[None])
+        self._append(vector)
         image = self.operator.matvec(vector)
         image, coefficients, norm, before = self._orthogonalised(image)
         if not np.isfinite(before):
@@ -134,7 +138,7 @@ class Lanczos:
         """Unit vectors of the given coordinates, one per column, orthogonal to the locked ones."""
         weights = np.zeros((coordinates.shape[1], self._rows.shape[0]))
         weights[:, self.locked : self.locked + coordinates.shape[0]] = coordinates.T
-        return _product(jnp.asarray(weights, self.dtype), self._rows)
+        return _product(to_device(weights, self.dtype), self._rows)
 
     def restart(self, ritz: Ritz, keep: np.ndarray) -> None:
         """Shrink the basis to the Ritz vectors `keep` (indices), and go on from there."""
@@ -147,9 +151,9 @@ class Lanczos:
         self.matrix[:count, :count] = np.diag(ritz.values[keep])
         self.steps, self.plain = count, False
 
-    def _append(self, vectors: Float[Array, "count size"]) -> None:
+    def _append(self, vectors: Float[Array, "*count size"]) -> None:
         # All in one go: a loop over the rows of an array compiles a program for each count.
-        used, rows = self._used + vectors.shape[0], self._rows.shape[0]
+        used, rows = self._used + vectors.size // self.operator.size, self._rows.shape[0]
         if used > rows:
             most = max(used, self.locked + self.capacity)
             self._rows = _grown(self._rows, _blocks(min(max(used, 2 * rows), most)))
@@ -164,17 +168,17 @@ class Lanczos:
     def _clean(self, vector: Array) -> Array:
         """The unit vector along the part of `vector` that is orthogonal to the basis."""
         for _ in range(4):
-            vector, _, norm, before = self._orthogonalised(vector)
+            _, _, vector, norms = _orthogonalise(self._rows, vector)
+            norm, before = np.asarray(norms, np.float64)
             if norm == 0:
                 return self._fresh()
-            vector = vector / norm
             if norm > 0.7 * before:
                 break
         return vector
 
     def _orthogonalised(self, vector: Array) -> tuple[Array, np.ndarray, float, float]:
         """Part orthogonal to the basis, coefficients on it, norm after and before."""
-        vector, coefficients, norms = _orthogonalise(self._rows, vector)
+        vector, coefficients, _, norms = _orthogonalise(self._rows, vector)
         after, before = (float(x) for x in np.asarray(norms, np.float64))
         return vector, np.asarray(coefficients, np.float64), after, before
 
@@ -204,7 +208,9 @@ def _random(key: Array, size: int, dtype: np.dtype) -> tuple[Array, Array]:
 
 @functools.partial(jax.jit, donate_argnums=0)
 def _put(rows: Array, vectors: Array, first: Array | int) -> Array:
-    return jax.lax.dynamic_update_slice_in_dim(rows, vectors, first, axis=0)
+    return jax.lax.dynamic_update_slice_in_dim(
+        rows, vectors.reshape(-1, rows.shape[1]), first, axis=0
+    )
 
 
 @jax.jit
@@ -213,8 +219,12 @@ def _product(weights: Array, rows: Array) -> Array:
 
 
 @jax.jit
-def _orthogonalise(rows: Array, vector: Array) -> tuple[Array, Array, Array]:
-    """Classical Gram–Schmidt, twice: as good as modified, at the speed of matrix products."""
+def _orthogonalise(rows: Array, vector: Array) -> tuple[Array, Array, Array, Array]:
+    """Classical Gram–Schmidt, twice: as good as modified, at the speed of matrix products.
+
+    The part orthogonal to the rows, coefficients on them, that part at unit length, and its norm
+    after and before.
+    """
 
     def once(_: Array, found: tuple[Array, Array]) -> tuple[Array, Array]:
         vector, total = found
@@ -223,4 +233,5 @@ def _orthogonalise(rows: Array, vector: Array) -> tuple[Array, Array, Array]:
 
     before = jnp.linalg.norm(vector)
     vector, total = jax.lax.fori_loop(0, 2, once, (vector, jnp.zeros(rows.shape[0], rows.dtype)))
-    return vector, total, jnp.stack([jnp.linalg.norm(vector), before])
+    after = jnp.linalg.norm(vector)
+    return vector, total, vector / jnp.where(after > 0, after, 1), jnp.stack([after, before])

@@ -6,12 +6,11 @@ import dataclasses
 from dataclasses import dataclass
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Key
 
 from particles import InvalidInput
-from particles.internal import to_host
+from particles.internal import to_device, to_host
 
 from ._budget import Budget, Spending, fixed_unless
 from ._eigen import DEFAULT, Eigenpairs, dense_eigenpairs, extreme_eigenpairs, with_residuals
@@ -109,13 +108,13 @@ def morse_index(
         count, "smallest", target, False, -threshold, np.inf, confidence, "threshold", 10.0
     )
     capacity = budget.capacity or default_capacity(operator, count + 1)
-    vectors = jnp.zeros((0, size), dtype)
+    vectors = to_device(np.zeros((0, size), dtype))
     values, others, norm, failure = np.zeros(0), np.zeros(0), 0.0, 1.0
     while True:
         key, start = jax.random.split(fixed_unless(key))
         sweep = certain_sweep(operator, start, capacity, vectors, rule, spending)
         norm = max(norm, sweep.norm)
-        vectors = jnp.asarray(np.concatenate([to_host(vectors), to_host(sweep.vectors)]))
+        vectors = to_device(np.concatenate([to_host(vectors), to_host(sweep.vectors)]))
         values, others = np.concatenate([values, sweep.values]), sweep.others
         if sweep.values.size == 0:
             failure = sweep.failure if sweep.finished else 1.0

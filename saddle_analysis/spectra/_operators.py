@@ -14,7 +14,7 @@ from jaxtyping import Array, Float, PyTree
 
 from landscapes import AbstractLandscape, Curvature
 from particles import Ensemble, InvalidInput
-from particles.internal import require_finite
+from particles.internal import require_finite, to_device
 
 from ._symmetric import products
 
@@ -124,7 +124,7 @@ class HessianOperator(eqx.Module):
         """For scipy's eigensolvers, in orthonormal coordinates."""
 
         def matvec(vector: np.ndarray) -> np.ndarray:
-            return np.asarray(self.matvec(jnp.asarray(vector.reshape(-1), self.dtype)))
+            return np.asarray(self.matvec(to_device(vector.reshape(-1), self.dtype)))
 
         shape = (self.size, self.size)
         linear: Any = scipy.sparse.linalg.LinearOperator

@@ -73,8 +73,8 @@ def test_the_main_job(quiet: tuple[Outcome, Path, int]) -> None:
 
 @pytest.mark.slow
 def test_few_programs_are_compiled(quiet: tuple[Outcome, Path, int]) -> None:
-    """Small dense algebra outside compiled code is NumPy's; the aim is 60 programs."""
-    assert 10 < quiet[2] <= 90
+    """Small dense algebra outside compiled code is NumPy's."""
+    assert 10 < quiet[2] <= 60
 
 
 @pytest.mark.slow
