@@ -5,29 +5,19 @@ import json
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-import jax
 import pytest
 from commands import meanfield
 from results import written
 
-from landscapes.mlp_attention import saddle_level
-from meanfield import Claim, GradientFlow, Result, reproduce
+from landscapes.mlp_attention import saddle_index
+from meanfield import Claim, Result, reproduce
 from meanfield.problems import option_table
-from meanfield.reports import escape_result, growth_result
-from meanfield.reproductions import REPRODUCTIONS, Reproduction, Setting, realisable
+from meanfield.reproductions import REPRODUCTIONS, Reproduction
 from meanfield.reproductions import _ks24 as ks24
 from meanfield.reproductions import _ks24_timescales as ks24_timescales
-from meanfield.reproductions import _yks25 as yks25
 from particles import InvalidInput
-from saddle_analysis import HessianOperator, unstable_eigenpairs
-
-PARTICLES = 24
-
-
-@pytest.fixture(scope="module")
-def setting() -> Setting:
-    return realisable(0, dim=5, samples=96, teacher_neurons=12, spectrum=ks24.SPECTRUM)
 
 
 @pytest.mark.parametrize("name", REPRODUCTIONS)
@@ -42,79 +32,44 @@ def test_options_have_defaults_and_say_what_they_do(name: str) -> None:
         assert row.default != "required"
 
 
-@pytest.mark.slow
-def test_critical_points(setting: Setting, tmp_path: Path) -> None:
-    found = written(ks24.critical_points(setting, PARTICLES, [(), (2,)]), tmp_path)
-    assert found.title == ks24.TITLES[0]
-    assert [claim.relation for claim in found.claims] == ["=", "is", "="] * 2
-    assert [claim.predicted for claim in found.claims[2::3]] == [0, 1]
-    assert found.claims[1].found == "local minimum"
-
-
-@pytest.mark.slow
-def test_escape_rates(setting: Setting, tmp_path: Path) -> None:
-    found = written(ks24.escapes(setting, PARTICLES, [(2,)]), tmp_path)
-    (claim,) = found.claims
-    assert claim.statement.endswith("missing {3}")
-
-
-@pytest.mark.slow
-def test_random_starts(setting: Setting, tmp_path: Path) -> None:
-    found = written(ks24.random_starts([setting], PARTICLES, 2), tmp_path)
-    assert found.data["trajectory"].sizes["seed"] == 2
-    assert any("Łojasiewicz exponent" in str(entry) for entry in found.body)
-
-
-@pytest.mark.slow
-def test_timescales(setting: Setting, tmp_path: Path) -> None:
-    found = written(ks24.timescales([setting], PARTICLES), tmp_path)
-    assert len(found.claims) == len(ks24_timescales.RATIOS)
-
-
-@pytest.mark.slow
-def test_first_order_in_the_ratio(tmp_path: Path) -> None:
-    even = realisable(0, dim=5, samples=96, teacher_neurons=12, spectrum=ks24.EVEN_SPECTRUM)
-    found = written(ks24.first_order([even], PARTICLES), tmp_path)
-    assert len(found.claims) == 2
-
-
-@pytest.mark.slow
-def test_escape_from_one_saddle(setting: Setting, tmp_path: Path) -> None:
-    """The order of perturbations, the linear theory, and the flow that perturbs itself."""
-    saddle = setting.saddle((2,), PARTICLES)
-    flow = GradientFlow(setting.landscape, scheme="adaptive")
-    pairs = unstable_eigenpairs(HessianOperator(setting.landscape, saddle))
-    grown = written(growth_result(flow, saddle, pairs), tmp_path / "growth")
-    assert grown.claims[0].statement == "growth rate along the unstable eigenvector is |λ_min|"
-    found = written(
-        escape_result(
-            flow,
-            saddle,
-            pairs,
-            key=jax.random.key(1),
-            norm=1e-3,
-            offset=1e-7,
-            seeds=4,
-            level=saddle_level(ks24.SPECTRUM, (2,)),
-        ),
-        tmp_path / "escapes",
-    )
-    assert [claim.relation for claim in found.claims] == ["<", "<", "<", "=", "=", "="]
-    assert set(found.data) == {
-        f"escapes-{kind}" for kind in ("none", "isotropic", "hessian-guided", "eigenvector")
-    }
-    perturbed = yks25.perturbed_flow([yks25.Saddle(flow, saddle, pairs, jax.random.key(2))])
-    assert "escape(s)" in str(written(perturbed, tmp_path / "perturbed").body[0])
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", ["ks24", "yks25"])
-def test_whole_reproductions(name: str, tmp_path: Path) -> None:
-    found = written(reproduce(name, particles=PARTICLES, samples=96, teachers=2, seeds=1), tmp_path)
+def whole(name: str, folder: Path, **options: Any) -> Result:
+    """All parts of a reproduction at a small size, once its claims hold and it is written."""
+    found = written(reproduce(name, particles=24, samples=96, teachers=2, **options), folder)
     reproduction = REPRODUCTIONS[name]
     headings = [f"## {title}" for title in reproduction.titles]
     assert [entry for entry in found.body if entry in headings] == headings
     assert found.title == reproduction.title
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::landscapes.NoLimitWarning")  # of few neurons
+def test_the_attention_landscape(tmp_path: Path) -> None:
+    found = whole("ks24", tmp_path, seeds=1)
+    points, rest = found.claims[:24], found.claims[24:]
+    assert [claim.relation for claim in points] == ["=", "is", "="] * 8
+    assert [claim.predicted for claim in points[2::3]] == [
+        saddle_index(ks24.SPECTRUM, missing) for missing in ks24.MISSING_SETS
+    ]
+    assert [claim.found for claim in points[1::3]] == ["local minimum"] + ["strict saddle"] * 7
+    rates = [claim.statement for claim in rest if claim.statement.startswith("growth rate")]
+    assert len(rates) == 7
+    assert rates[2].endswith("missing {3}")
+    assert found.data["trajectory"].sizes["seed"] == 2
+    assert any("Łojasiewicz exponent" in str(entry) for entry in found.body)
+    over_teachers = [claim for claim in rest if "median of 2 teachers" in claim.statement]
+    assert len(over_teachers) == len(ks24_timescales.RATIOS) + 2
+
+
+@pytest.mark.slow
+def test_escape_from_one_saddle(tmp_path: Path) -> None:
+    """The order of perturbations, the linear theory, and the flow that perturbs itself."""
+    found = whole("yks25", tmp_path, seeds=4)
+    assert [claim.relation for claim in found.claims] == ["<", "<", "<", "=", "=", "=", "=", "<"]
+    assert set(found.data) == {"trajectory"} | {
+        f"escapes-{kind}" for kind in ("none", "isotropic", "hessian-guided", "eigenvector")
+    }
+    assert "escape(s)" in str(found.body)
 
 
 def test_what_does_not_exist_is_refused() -> None:
