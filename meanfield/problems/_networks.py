@@ -198,7 +198,7 @@ class NetworkOptions:
 
         return Samples(x, f, w, teacher, fresh, keys[3])
 
-    def _expanded(self, keys: Key[Array, "4"]) -> Samples:
+    def _expanded(self, keys: Sequence[Key[Array, ""]]) -> Samples:
         """Targets that are Hermite polynomials themselves, on the modes."""
         used = {"activation", "dim", "spectrum", "inputs", "variances", "degree", "targets"}
         require_unused(self, NetworkOptions, used, "problem.targets are given")

@@ -60,9 +60,10 @@ def _parts(options: GrokkingOptions, progress: bool) -> Iterator[Result]:
     found = headline(key, seeds, progress=progress)
     yield grokking(found)
     yield fourier(found)
-    yield delay(delays(key, seeds, progress=progress))
+    late = delays(key, seeds, progress=progress)  # the last of its decays is that of the others
+    yield delay(late)
     yield sizes(times_by_size(key, seeds, progress=progress))
-    yield targets(others(key, seeds, progress=progress))
+    yield targets(others(key, seeds, list(late.last), progress=progress))
 
 
 GROKKING = Reproduction(

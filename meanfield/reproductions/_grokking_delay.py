@@ -141,10 +141,12 @@ class Delays(NamedTuple):
     Args:
         decays: λ, in units of g.
         times: of memorising and generalising, in units of 1/g, shape `(seeds, decays, 2)`.
+        last: the runs at the last decay, one a seed.
     """
 
     decays: np.ndarray
     times: np.ndarray
+    last: Sequence[xarray.Dataset] = ()
 
     @property
     def delay(self) -> np.ndarray:
@@ -171,15 +173,13 @@ def delays(
     progress: bool = False,
 ) -> Delays:
     """Runs at every decay, from the same pairs and neurons."""
-    times = [
-        times_over(
-            over_starts(
-                key, network, seeds, decay=decay, horizon=LONGEST / decay, progress=progress
-            )
+    times, runs = [], []
+    for decay in decays:
+        runs = over_starts(
+            key, network, seeds, decay=decay, horizon=LONGEST / decay, progress=progress
         )
-        for decay in decays
-    ]
-    return Delays(np.array(decays), np.stack(times, axis=1))
+        times.append(times_over(runs))
+    return Delays(np.array(decays), np.stack(times, axis=1), runs)
 
 
 def delay(found: Delays) -> Result:

@@ -92,7 +92,7 @@ def follow(
     # Accuracies need no double precision, which would take twice the time.
     with jax.enable_x64(False):
         landscape = network.landscape(pairs)
-        records = every(10 * network.dt)
+        records = every(20 * network.dt)
         run = simulate(
             GradientFlow(Confined(landscape, decay / network.unit), scheme="euler"),
             modular_start(start, landscape, network.particles),

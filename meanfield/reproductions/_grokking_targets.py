@@ -35,19 +35,24 @@ class Others(NamedTuple):
 
 
 def others(
-    key: Key[Array, ""], seeds: int, *, network: Network = SMALLEST, progress: bool = False
+    key: Key[Array, ""],
+    seeds: int,
+    addition: list[xarray.Dataset],
+    *,
+    network: Network = SMALLEST,
+    progress: bool = False,
 ) -> Others:
-    """Runs at one decay; with cross-entropy also without."""
+    """Runs at one decay, beside those of addition; with cross-entropy also without."""
     entropy = network._replace(loss="cross-entropy")
     cases = {
-        ADDITION: (network, DECAY),
         SUBTRACTION: (network._replace(target="subtraction"), DECAY),
         QUADRATIC: (network._replace(target="quadratic"), DECAY),
         ENTROPY: (entropy, DECAY),
         UNDECAYED: (entropy, 0.0),
     }
     return Others(
-        {
+        {ADDITION: addition}
+        | {
             name: over_starts(
                 key, one, seeds, decay=decay, horizon=LONGEST / DECAY, progress=progress
             )
