@@ -50,6 +50,7 @@ def saddle_ensemble(
 
     Example:
         >>> import jax
+        >>> import jax.numpy as jnp
         >>> key = jax.random.key(0)
         >>> positions = jax.random.normal(key, (8, 4))
         >>> teacher = lambda x: jnp.tanh(positions @ x)[:2]

@@ -60,7 +60,7 @@ def reproduce(name: str, *, progress: bool = False, **options: Any) -> Result:
 
     Example:
         >>> REPRODUCTIONS["ks24"].option_names  # as in reproduce("ks24", seed=1, samples=256)
-        ['seed', 'seeds', 'particles', 'samples']
+        ['seed', 'teachers', 'seeds', 'particles', 'samples']
     """
     if name not in REPRODUCTIONS:
         raise InvalidInput(f"name is {name!r}; the reproductions are {', '.join(REPRODUCTIONS)}.")
