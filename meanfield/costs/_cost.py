@@ -12,9 +12,9 @@ import jax.numpy as jnp
 from jaxtyping import PyTree
 
 from landscapes import AbstractLandscape
-from particles import Ensemble
+from particles import Ensemble, InvalidInput
 
-from ..flows import AbstractFlow, AbstractSchemeFlow
+from ..flows import AbstractFlow, AbstractSchemeFlow, Proximal
 from ._kernels import Kernel, kernels_of
 
 
@@ -122,6 +122,9 @@ def step_cost(flow: AbstractFlow, like: Ensemble, size: int, chunk: int | None =
         size: N.
         chunk: particles held at once; chosen as the flow does by default.
 
+    Raises:
+        InvalidInput: a JKO scheme.
+
     Example:
         >>> import jax, jax.numpy as jnp
         >>> from landscapes import RegressionLandscape, neuron_start
@@ -132,6 +135,11 @@ def step_cost(flow: AbstractFlow, like: Ensemble, size: int, chunk: int | None =
         >>> found.evaluations, found.cost.activations / (1000 * 32)  # tanh, in both passes
         (1, 2.0)
     """
+    if isinstance(flow, AbstractSchemeFlow) and isinstance(flow.scheme, Proximal):
+        raise InvalidInput(
+            "flow.scheme is 'jko', whose step solves for a minimum in a number of passes that is "
+            "not known beforehand; plan an explicit scheme, or time a short run."
+        )
     landscape = _seen(flow)
     whole = sized(like, size)
     kernels = kernels_of(evaluation, landscape, whole)
@@ -180,7 +188,7 @@ def _reused(flow: AbstractFlow) -> int:
 def _tableau(flow: AbstractFlow) -> Any:
     if not isinstance(flow, AbstractSchemeFlow):
         return None
-    return getattr(flow.scheme.solver, "tableau", None)
+    return flow.scheme.tableau
 
 
 def _bytes_of(tree: PyTree) -> float:

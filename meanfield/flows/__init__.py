@@ -14,6 +14,9 @@ from ._jumps import Projection as Projection
 from ._jumps import Resampling as Resampling
 from ._noise import SharedNoise as SharedNoise
 from ._noise import whole_key as whole_key
+from ._proximal import Proximal as Proximal
+from ._scheme import AbstractScheme as AbstractScheme
+from ._scheme import Field as Field
 from ._scheme_flow import AbstractSchemeFlow as AbstractSchemeFlow
 from ._scheme_flow import require_step as require_step
 from ._schemes import Scheme as Scheme

@@ -15,8 +15,10 @@ from particles import Ensemble, InvalidInput
 from ._base import Balance
 from ._damping import AbstractDamping, damping_from
 from ._jumps import Jump
+from ._proximal import Proximal
+from ._scheme import AbstractScheme
 from ._scheme_flow import ENERGY_SHARE, AbstractSchemeFlow, Moving, Rates, checked_jumps
-from ._schemes import Scheme, scheme_from
+from ._schemes import scheme_from
 from ._state import FlowState
 
 EXCHANGE = 0.05  # error allowed to the energy, which is exchanged besides being lost
@@ -37,7 +39,7 @@ class AcceleratedFlow(AbstractSchemeFlow):
         chunk: particles held at once; chosen from the size of the features by default.
 
     Raises:
-        InvalidInput: unknown scheme or damping, a jump that redraws particles.
+        InvalidInput: unknown scheme or damping, `jko`, a jump that redraws particles.
 
     Example:
         >>> from landscapes import Neuron, RegressionLandscape
@@ -51,7 +53,7 @@ class AcceleratedFlow(AbstractSchemeFlow):
 
     landscape: AbstractLandscape
     damping: AbstractDamping
-    scheme: Scheme
+    scheme: AbstractScheme
     jumps: tuple[Jump, ...]
     chunk: int | None = eqx.field(static=True)
 
@@ -60,7 +62,7 @@ class AcceleratedFlow(AbstractSchemeFlow):
         landscape: AbstractLandscape,
         *,
         damping: float | str | AbstractDamping = "nesterov",
-        scheme: str | Scheme = "bosh3",
+        scheme: str | AbstractScheme = "bosh3",
         jumps: tuple[Jump, ...] = (),
         chunk: int | None = None,
     ):
@@ -69,6 +71,11 @@ class AcceleratedFlow(AbstractSchemeFlow):
         self.scheme = scheme_from(scheme)
         self.jumps = checked_jumps(jumps, self.scheme)
         self.chunk = chunk
+        if isinstance(self.scheme, Proximal):
+            raise InvalidInput(
+                "scheme is 'jko', a minimum over particles without momenta; use a GradientFlow, or "
+                "another scheme."
+            )
         if landscape.manifold is not None:
             raise InvalidInput(
                 f"landscape is bound to a {type(landscape.manifold).__name__}, along which momenta "

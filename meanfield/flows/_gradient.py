@@ -14,6 +14,8 @@ from particles import Ensemble, InvalidInput
 
 from ._base import Balance, scalar
 from ._jumps import Jump, require_rate
+from ._proximal import Proximal
+from ._scheme import AbstractScheme
 from ._scheme_flow import (
     ENERGY_SHARE,
     AbstractSchemeFlow,
@@ -22,8 +24,10 @@ from ._scheme_flow import (
     checked_jumps,
     require_fixed_step,
 )
-from ._schemes import Scheme, scheme_from
+from ._schemes import scheme_from
 from ._state import FlowState
+
+PROXIMAL_SHARE = 0.5  # of ‖θ' − θ‖²/dt, that a JKO step takes off the energy by its minimality
 
 
 class GradientFlow(AbstractSchemeFlow):
@@ -42,7 +46,8 @@ class GradientFlow(AbstractSchemeFlow):
 
     Args:
         landscape: any landscape.
-        scheme: `euler`, `heun`, `bosh3`, `tsit5`, `adaptive`, or a `Scheme`.
+        scheme: `euler`, `heun`, `bosh3`, `tsit5`, `adaptive`, or a `Scheme`; or `jko`, the implicit
+            step that lowers the energy at any size (`Proximal`).
         ratio: timescale ratio ε. `None` is the limit ε → 0, the fast variables always at
             `solve_fast`; `math.inf` freezes them at their start; anything between couples them.
         birth_death: rate α ≥ 0 of birth and death, per unit of loss and time; `None` for none.
@@ -69,7 +74,7 @@ class GradientFlow(AbstractSchemeFlow):
     """
 
     landscape: AbstractLandscape
-    scheme: Scheme
+    scheme: AbstractScheme
     inverse_ratio: Float[Array, ""] | None
     birth_death: Float[Array, ""] | None
     jumps: tuple[Jump, ...]
@@ -80,7 +85,7 @@ class GradientFlow(AbstractSchemeFlow):
         self,
         landscape: AbstractLandscape,
         *,
-        scheme: str | Scheme = "heun",
+        scheme: str | AbstractScheme = "heun",
         ratio: float | None = None,
         birth_death: float | None = None,
         batch_size: int | None = None,
@@ -105,6 +110,8 @@ class GradientFlow(AbstractSchemeFlow):
         self.chunk = chunk
         if batch_size is not None:
             require_fixed_step(self.scheme, "batch_size")
+        if self.proximal:
+            _require_particles_alone(ratio, birth_death)
 
     @property
     def random(self) -> bool:
@@ -114,7 +121,14 @@ class GradientFlow(AbstractSchemeFlow):
     @property
     def balance(self) -> Balance | None:
         """The loss falls by what is dissipated, unless noise or batches disturb it."""
-        return None if self.batch_size is not None else self._balance_of(Balance(ENERGY_SHARE))
+        if self.batch_size is not None:
+            return None
+        return self._balance_of(Balance(PROXIMAL_SHARE if self.proximal else ENERGY_SHARE))
+
+    @property
+    def proximal(self) -> bool:
+        """Whether steps are those of the JKO scheme."""
+        return isinstance(self.scheme, Proximal)
 
     @property
     def ratio(self) -> float | None:
@@ -184,3 +198,17 @@ class GradientFlow(AbstractSchemeFlow):
             slope = jax.tree.map(lambda s: -inverse * s, slope)
         descent = jax.tree.map(jnp.negative, gradient)
         return Rates(found.moments, value, gradient, Moving(descent, None, growth, slope, rate))
+
+
+def _require_particles_alone(ratio: float | None, birth_death: float | None) -> None:
+    """Refuse what moves besides the particles, where a step is a minimum over these."""
+    if birth_death is not None:
+        raise InvalidInput(
+            "scheme is 'jko', whose step moves particles and no weights; leave birth_death out, or "
+            "choose another scheme."
+        )
+    if ratio is not None and math.isfinite(ratio):
+        raise InvalidInput(
+            f"scheme is 'jko', but ratio is {ratio}; its step has the fast variables in the limit "
+            "(None) or frozen (math.inf)."
+        )

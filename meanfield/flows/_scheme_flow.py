@@ -1,4 +1,4 @@
-"""Flows that a Runge–Kutta scheme moves: the step, its clock and its refusals, written once."""
+"""Flows that a scheme moves: the step, its clock and its refusals, written once."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from particles.internal import leaf_names, require_finite
 from ._base import AbstractFlow, Balance
 from ._jumps import Jump, Projection, remaining_balance
 from ._noise import SharedNoise, common_key, own_keys, raw_key, require_shared, whole_key
-from ._schemes import Scheme
+from ._scheme import AbstractScheme, Field
 from ._state import FlowState, Observation
 
 ENERGY_SHARE = 0.1  # of the dissipated energy, that must at least have been lost
@@ -56,7 +56,7 @@ class AbstractSchemeFlow(AbstractFlow):
         jumps: what happens after every step, in this order.
     """
 
-    scheme: eqx.AbstractVar[Scheme]
+    scheme: eqx.AbstractVar[AbstractScheme]
     jumps: eqx.AbstractVar[tuple[Jump, ...]]
 
     @abc.abstractmethod
@@ -196,7 +196,9 @@ class AbstractSchemeFlow(AbstractFlow):
             gradient_norm=state.ensemble.norm(seen.gradient),
             dissipation_rate=seen.velocity.dissipated,
             observables=Observable.joined(
-                self.landscape.observables(seen.moments), self._numbers(state)
+                self.landscape.observables(seen.moments),
+                self._numbers(state),
+                self.scheme.numbers(state.carried),
             ),
         )
 
@@ -241,16 +243,14 @@ class AbstractSchemeFlow(AbstractFlow):
             ensemble = jump(own, dt, ensemble)
         return ensemble
 
-    def _field(
-        self, ensemble: Ensemble, landscape: AbstractLandscape, now: Array
-    ) -> diffrax.ODETerm:
-        """The velocity on a landscape, as a function of the time since `now`."""
+    def _field(self, ensemble: Ensemble, landscape: AbstractLandscape, now: Array) -> Field:
+        """What a step moves along on a landscape, with the time since `now`."""
 
         def velocity(time: Any, y: Moving, args: None) -> Moving:
             rates = self._rates(landscape, now + time, _pushed(ensemble, y), y).velocity
             return rates._replace(dissipated=rates.dissipated.astype(y.dissipated.dtype))
 
-        return diffrax.ODETerm(velocity)
+        return Field(diffrax.ODETerm(velocity), landscape, ensemble, self.chunk)
 
     def _moving(
         self, ensemble: Ensemble, momentum: PyTree | None, fast: PyTree | None, dissipated: Array
@@ -260,14 +260,14 @@ class AbstractSchemeFlow(AbstractFlow):
 
     def _balance_of(self, balance: Balance) -> Balance | None:
         """A balance with the errors of the scheme, and what the jumps leave of it."""
-        own = 0.0 if self.scheme.rtol is None else float(self.scheme.rtol)
-        return remaining_balance(balance._replace(rtol=max(own, balance.rtol)), self.jumps)
+        rtol = max(self.scheme.tolerance, balance.rtol)
+        return remaining_balance(balance._replace(rtol=rtol), self.jumps)
 
     def _description(self, options: dict[str, str | int | float | None]) -> dict[str, Any]:
         """Scheme, options that are given, and jumps."""
         found: dict[str, Any] = {
             "flow": type(self).__name__,
-            "scheme": type(self.scheme.solver).__name__,
+            "scheme": self.scheme.title,
             "adaptive": int(self.controlled),
         }
         found |= {name: value for name, value in options.items() if value is not None}
@@ -276,7 +276,7 @@ class AbstractSchemeFlow(AbstractFlow):
         return found
 
 
-def checked_jumps(jumps: tuple[Jump, ...], scheme: Scheme) -> tuple[Jump, ...]:
+def checked_jumps(jumps: tuple[Jump, ...], scheme: AbstractScheme) -> tuple[Jump, ...]:
     """Jumps that fit the scheme.
 
     Raises:
@@ -294,7 +294,7 @@ def checked_jumps(jumps: tuple[Jump, ...], scheme: Scheme) -> tuple[Jump, ...]:
     return jumps
 
 
-def require_fixed_step(scheme: Scheme, what: str) -> None:
+def require_fixed_step(scheme: AbstractScheme, what: str) -> None:
     """Refuse a controlled step where an error estimate would take noise for error."""
     if scheme.adaptive:
         raise InvalidInput(

@@ -1,4 +1,4 @@
-"""Time-stepping schemes by name: diffrax's solvers (KID21), stepped inside our own loop."""
+"""Time-stepping schemes by name: diffrax's solvers (KID21) in our own loop, and JKO."""
 
 from __future__ import annotations
 
@@ -13,8 +13,11 @@ from jaxtyping import Array, Bool, Float, PyTree
 
 from particles import InvalidInput
 
+from ._proximal import Proximal
+from ._scheme import AbstractScheme, Field
 
-class Scheme(eqx.Module):
+
+class Scheme(AbstractScheme):
     """A Runge–Kutta scheme; with tolerances its error estimate controls the step.
 
     Args:
@@ -38,23 +41,38 @@ class Scheme(eqx.Module):
         """Whether the step size follows the error estimate."""
         return self.rtol is not None
 
+    @property
+    def tolerance(self) -> float:
+        """That of the error estimate."""
+        return 0.0 if self.rtol is None else float(self.rtol)
+
+    @property
+    def tableau(self) -> Any:
+        """Of the solver."""
+        return getattr(self.solver, "tableau", None)
+
+    @property
+    def title(self) -> str:
+        """The solver's name."""
+        return type(self.solver).__name__
+
     # The flow does not depend on time, so every step is taken from time zero: as (time + dt) − time
     # the step would lose digits, all of them in float32 after a few million steps.
 
-    def start(self, field: diffrax.ODETerm, dt: Array, y: PyTree) -> PyTree:
+    def start(self, field: Field, dt: Array, y: PyTree) -> PyTree:
         """What the scheme carries from step to step (last slope, controller's memory)."""
-        now = jnp.zeros_like(dt)
-        carried = self.solver.init(field, now, dt, y, None)
+        term, now = field.term, jnp.zeros_like(dt)
+        carried = self.solver.init(term, now, dt, y, None)
         if not self.adaptive:
             return carried, None
         _, memory = self._controller().init(
-            field, now, dt, y, dt, None, self.solver.func, self._error_order(field)
+            term, now, dt, y, dt, None, self.solver.func, self._error_order(term)
         )
         return carried, memory
 
     def step(
         self,
-        field: diffrax.ODETerm,
+        field: Field,
         dt: Array,
         y: PyTree,
         carried: PyTree,
@@ -64,10 +82,10 @@ class Scheme(eqx.Module):
 
         With error control a step into non-finite numbers counts as one of infinite error.
         """
-        now = jnp.zeros_like(dt)
+        term, now = field.term, jnp.zeros_like(dt)
         carried_solver, memory = carried
         candidate, error, _, stepped, _ = self.solver.step(
-            field, now, dt, y, None, carried_solver, jumped
+            term, now, dt, y, None, carried_solver, jumped
         )
         if not self.adaptive:
             return candidate, jnp.asarray(True), dt, (stepped, None)
@@ -75,7 +93,7 @@ class Scheme(eqx.Module):
         error = jax.tree.map(lambda e: jnp.where(sound, e, jnp.inf), error)
         reached = jax.tree.map(lambda new, old: jnp.where(sound, new, old), candidate, y)
         keep, start, end, _, memory, _ = self._controller().adapt_step_size(
-            now, dt, y, reached, None, error, self._error_order(field), memory
+            now, dt, y, reached, None, error, self._error_order(term), memory
         )
         stepped = jax.tree.map(lambda new, old: jnp.where(keep, new, old), stepped, carried_solver)
         return candidate, jnp.asarray(keep), jnp.asarray(end - start), (stepped, memory)
@@ -83,8 +101,8 @@ class Scheme(eqx.Module):
     def _controller(self) -> diffrax.PIDController:
         return diffrax.PIDController(rtol=self.rtol, atol=self.atol)  # pyright: ignore
 
-    def _error_order(self, field: diffrax.ODETerm) -> Any:
-        return self.solver.error_order(field)
+    def _error_order(self, term: diffrax.ODETerm) -> Any:
+        return self.solver.error_order(term)
 
 
 def _all_finite(tree: PyTree) -> Bool[Array, ""]:
@@ -100,8 +118,10 @@ FIXED: dict[str, tuple[type[diffrax.AbstractSolver], int]] = {
 }
 
 
-def scheme_from(name: str | Scheme, *, rtol: float = 1e-6, atol: float = 1e-9) -> Scheme:
-    """The scheme called `name`: `euler`, `heun`, `bosh3`, `tsit5`, or `adaptive`.
+def scheme_from(
+    name: str | AbstractScheme, *, rtol: float = 1e-6, atol: float = 1e-9
+) -> AbstractScheme:
+    """The scheme called `name`: `euler`, `heun`, `bosh3`, `tsit5`, `jko`, or `adaptive`.
 
     Args:
         name: `adaptive` is Tsit5 with the step controlled by its embedded error estimate.
@@ -113,8 +133,10 @@ def scheme_from(name: str | Scheme, *, rtol: float = 1e-6, atol: float = 1e-9) -
     Raises:
         InvalidInput: unknown name, or tolerances not positive.
     """
-    if isinstance(name, Scheme):
+    if isinstance(name, AbstractScheme):
         return name
+    if name == "jko":
+        return Proximal()
     if name == "adaptive":
         if not (rtol > 0 and atol > 0):
             raise InvalidInput(f"rtol is {rtol} and atol is {atol}; both must be positive.")
@@ -128,6 +150,6 @@ def scheme_from(name: str | Scheme, *, rtol: float = 1e-6, atol: float = 1e-9) -
             )
         return Scheme(diffrax.Tsit5(), 5, jnp.asarray(rtol, dtype), jnp.asarray(atol, dtype))
     if name not in FIXED:
-        raise InvalidInput(f"scheme is {name!r}; choose one of {[*FIXED, 'adaptive']}.")
+        raise InvalidInput(f"scheme is {name!r}; choose one of {[*FIXED, 'jko', 'adaptive']}.")
     solver, order = FIXED[name]
     return Scheme(solver(), order)

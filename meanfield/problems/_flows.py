@@ -11,21 +11,21 @@ from landscapes import AbstractLandscape, Confined, Confinement, Landscape, Sum
 from particles import InvalidInput
 
 from ..flows import (
+    AbstractScheme,
     AcceleratedFlow,
     Diffusion,
     GradientFlow,
     Resampling,
-    Scheme,
     scheme_from,
 )
 from ._options import Natural, NonNegative, Positive, Range
 
-SchemeName = Literal["euler", "heun", "bosh3", "tsit5", "adaptive"]
+SchemeName = Literal["euler", "heun", "bosh3", "tsit5", "jko", "adaptive"]
 
 
 @dataclass(frozen=True)
 class SchemeOptions:
-    """Base of flows that a Runge–Kutta scheme moves."""
+    """Base of flows that a scheme moves."""
 
     scheme: SchemeName = "adaptive"
     """Time-stepping scheme."""
@@ -38,7 +38,7 @@ class SchemeOptions:
     chunk: Natural = 0
     """Particles in memory at once; 0 chooses."""
 
-    def stepper(self) -> Scheme:
+    def stepper(self) -> AbstractScheme:
         """The scheme.
 
         Raises:

@@ -21,13 +21,14 @@ from ..results import Claim, Result
 from ..runs import simulate
 from ._base import Reproduction
 from ._energies_gas import LINE, PLANE, line, plane
+from ._energies_jko import JKO, implicit
 from ._seeds import over_seeds, seed_keys
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 SAMPLE = "Energy distance of a sample"
-TITLES = (LINE, PLANE, SAMPLE)
+TITLES = (LINE, PLANE, SAMPLE, JKO)
 TIME, STEP = 20.0, 0.02  # of the flow of the energy distance
 Size = Annotated[int, Range(4, 10**5)]
 
@@ -47,7 +48,7 @@ class EnergiesOptions:
     draws: Annotated[int, Range(16, 10**6)] = 400
     """Samples whose energy distance to their law is averaged."""
     size: Size = 32
-    """Points of such a sample."""
+    """Points of such a sample, and charges that implicit steps move."""
 
     def __post_init__(self) -> None:
         for name in ("line", "plane"):
@@ -61,6 +62,7 @@ def _parts(options: EnergiesOptions, progress: bool) -> Iterator[Result]:
     yield line(options.line, seed_keys(keys[0], options.seeds), progress)
     yield plane(options.plane, seed_keys(keys[1], options.seeds), progress)
     yield sample(keys[2], options.draws, options.size, options.seeds, progress)
+    yield implicit(options.size, seed_keys(jax.random.fold_in(keys[0], 1), options.seeds), progress)
 
 
 def sample(

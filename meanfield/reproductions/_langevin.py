@@ -64,7 +64,7 @@ class LangevinOptions:
     energy is measured at the first two."""
     replicas: Annotated[int, Range(8, 10**5)] = 64
     """Independent ensembles of each N."""
-    time: Annotated[float, Range(5, 10**5)] = 60.0
+    time: Annotated[float, Range(5, 10**5)] = 40.0
     """Flow time over which stationary fluctuations are averaged."""
 
     def __post_init__(self) -> None:

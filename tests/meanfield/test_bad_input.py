@@ -77,7 +77,7 @@ def test_a_bad_seed_of_a_batch_is_named() -> None:
 
 
 def test_schemes() -> None:
-    with pytest.raises(InvalidInput, match=r"scheme is 'rk4'; choose .*'tsit5', 'adaptive'"):
+    with pytest.raises(InvalidInput, match=r"scheme is 'rk4'; choose .*'tsit5', 'jko', 'adaptive'"):
         GradientFlow(Springs(), scheme="rk4")
     for tolerances in ({"rtol": 0.0}, {"atol": -1.0}, {"rtol": NAN}):
         with pytest.raises(InvalidInput, match="both must be positive"):

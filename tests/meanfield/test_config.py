@@ -99,7 +99,7 @@ def test_what_other_commands_wrote_for_themselves_is_passed_over(tmp_path: Path)
         (
             "[flow]\nscheme = 'rk4'",
             "flow.scheme is 'rk4'; it must be one of ['euler', 'heun', 'bosh3', 'tsit5', "
-            "'adaptive'].",
+            "'jko', 'adaptive'].",
         ),
         ("[flow]\nratio = 'fast'", "flow.ratio is 'fast'; it must be a number, above 0 "),
         ("[start]\nkind = 'file'\nfile = 3", "start.file is 3; it must be text."),

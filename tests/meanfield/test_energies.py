@@ -13,6 +13,7 @@ from landscapes import EnergyDistanceLandscape
 from meanfield.reproductions import REPRODUCTIONS
 from meanfield.reproductions import _energies as energies
 from meanfield.reproductions import _energies_gas as gas
+from meanfield.reproductions._energies_jko import implicit
 from particles import Ensemble, InvalidInput
 
 
@@ -51,3 +52,8 @@ def test_a_sample(tmp_path: Path) -> None:
 def test_sizes_are_refused() -> None:
     with pytest.raises(InvalidInput, match=r"plane is \(8, 4, 16\); give at least three numbers"):
         REPRODUCTIONS["energies"].configured(plane=(8, 4, 16))
+
+
+def test_implicit_steps(tmp_path: Path) -> None:
+    with jax.enable_x64(True):
+        written(implicit(12, jax.random.split(jax.random.key(3), 2)), tmp_path)
