@@ -20,7 +20,7 @@ from particles import InvalidInput
 from ..problems import REGISTRIES, from_table, read_table, require_ranges
 
 #: Flags without a value.
-SWITCHES = {"--json", "--quiet", "--trust", "--help", "-h"}
+SWITCHES = {"--json", "--quiet", "--trust", "--errors", "--help", "-h"}
 
 
 #: Options of a problem that need not be called the problem's.

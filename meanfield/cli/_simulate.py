@@ -10,8 +10,9 @@ from typing import Annotated, Any, Literal
 import jax
 import tyro
 
-from particles import InvalidInput, gathered, save_ensemble
+from particles import Ensemble, InvalidInput, gathered, save_ensemble
 
+from ..flows import AbstractFlow
 from ..problems import (
     Attention,
     Config,
@@ -23,9 +24,12 @@ from ..problems import (
     Seed,
     load,
     run_key,
+    study_key,
 )
-from ..reports import Report, require_own_folder, run_result, undone_if_refused
+from ..reports import Report, budget_result, require_own_folder, run_result, undone_if_refused
+from ..results import Result
 from ..runs import Checkpoints, FlowFailed, RunInterrupted, at, every, join, simulate, speaks
+from ..studies import error_budget, require_halves
 from ._common import Common, Folder, resumed_folder
 
 ConfigFile = Annotated[
@@ -57,6 +61,8 @@ class Simulate(Common):
     """Of all numbers."""
     devices: Natural = 1
     """Devices to split the particles over, 0 for all; may change when resuming."""
+    errors: bool = False
+    """Measure the error of the final loss too, by halves of particles, samples and step."""
     problem: Any = field(default_factory=Attention)
     start: Any = field(default_factory=DefaultStart)
     flow: Any = field(default_factory=Gradient)
@@ -97,6 +103,8 @@ class Simulate(Common):
                 "choose another folder."
             )
         problem, start, flow = load(self.configuration)
+        if self.errors:
+            self._require_halves(flow, start)
         # One host writes results; checkpoints are written by all, each its own particles.
         written = out if speaks() else Path(tempfile.mkdtemp())
         failure = None
@@ -124,6 +132,8 @@ class Simulate(Common):
             begin, end = gathered(start), gathered(run.ensemble)
             save_ensemble(report.out / "ensemble.npz", end)
             report.add(run_result(problem, flow, begin, end, run))
+            if self.errors and failure is None:
+                report.add(self._budget(flow, start))
             report.finish()
         except OSError as error:  # the same full disk, perhaps: what failed first is what to say
             failure = failure or error
@@ -134,3 +144,31 @@ class Simulate(Common):
         if speaks():
             self.show(report)
         return 0
+
+    def _require_halves(self, flow: AbstractFlow, start: Ensemble) -> None:
+        """Refuse `errors` where halves do not tell them."""
+        if self.devices != 1 or self.distributed:
+            raise InvalidInput(
+                f"errors is True, but devices is {self.devices} and distributed is "
+                f"{self.distributed!r}; errors are measured on one device."
+            )
+        if not getattr(self.start, "independent", True):
+            raise InvalidInput(
+                "errors is True, but start is no i.i.d. draw, of which halves would tell the "
+                "error; choose another, with points 'random'."
+            )
+        require_halves(flow, start)
+
+    def _budget(self, flow: AbstractFlow, start: Ensemble) -> Result:
+        """The final loss with its error."""
+        found = error_budget(
+            flow,
+            start,
+            key=study_key(self.seed),
+            horizon=self.run.horizon,
+            dt=self.run.dt,
+            progress=self.shows_progress,
+        )
+        if not (self.json or self.quiet):
+            print(f"L(μ_T) = {found.estimate} ({found.estimate.shares})")
+        return budget_result(found)

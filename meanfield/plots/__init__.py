@@ -13,6 +13,7 @@ from ._diagnosis import plot_parameter_curvature as plot_parameter_curvature
 from ._diagnosis import plot_plane as plot_plane
 from ._diagnosis import plot_sample_curvature as plot_sample_curvature
 from ._diagnosis import plot_sampling_error as plot_sampling_error
+from ._error_budget import plot_budget as plot_budget
 from ._film import Film as Film
 from ._film import Form as Form
 from ._levels import plot_levels as plot_levels

@@ -6,6 +6,7 @@ from ._criticality import critical_point_claims as critical_point_claims
 from ._criticality import criticality_result as criticality_result
 from ._criticality import density_result as density_result
 from ._diagnosis import diagnose as diagnose
+from ._error_budget import budget_result as budget_result
 from ._escapes import escape_result as escape_result
 from ._escapes import growth_result as growth_result
 from ._film import FilmOptions as FilmOptions

@@ -8,6 +8,9 @@ from ._convergence import convergence_study as convergence_study
 from ._descent import Descent as Descent
 from ._descent import descent_study as descent_study
 from ._descent import gradient_noise as gradient_noise
+from ._error_budget import ErrorBudget as ErrorBudget
+from ._error_budget import error_budget as error_budget
+from ._error_budget import require_halves as require_halves
 from ._escapes import Escapes as Escapes
 from ._escapes import EscapeStudy as EscapeStudy
 from ._escapes import UnusablePerturbationWarning as UnusablePerturbationWarning

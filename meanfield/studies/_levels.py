@@ -134,7 +134,7 @@ class Sampler:
         cut = jax.tree.map(lambda leaf: leaf.reshape(-1, size, *leaf.shape[1:]), drawn)
         dtype = jax.tree.leaves(drawn)[0].dtype
         dt = jnp.asarray(self.horizon / self.steps_of(level), dtype)
-        losses, sound = _at_horizon(self.flow, cut, noise, dt, jnp.asarray(self.horizon, dtype))
+        losses, sound = losses_at(self.flow, cut, noise, dt, jnp.asarray(self.horizon, dtype))
         if not bool(np.all(sound)):
             raise InvalidInput(
                 f"dt is {float(dt):g} on a level of {size} particles, where the flow met numbers "
@@ -144,7 +144,7 @@ class Sampler:
 
 
 @eqx.filter_jit
-def _at_horizon(
+def losses_at(
     flow: AbstractFlow, ensembles: Ensemble, noise: SharedNoise | None, dt: Array, horizon: Array
 ) -> tuple[Array, Array]:
     """Losses of a batch of ensembles; one program for each shape, whatever the step."""
