@@ -7,7 +7,6 @@ import math
 from typing import Literal, NamedTuple
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Key
@@ -15,6 +14,7 @@ from jaxtyping import Array, ArrayLike, Float, Key
 from particles import InvalidInput
 from particles.internal import chunk_for, require_finite, require_real, stream_sum
 
+from .._precisely import compiled_precisely
 from ._prompts import PromptDistribution
 
 DIVISORS = ("context", "tokens", "none")
@@ -234,25 +234,13 @@ def data_moments(
     x, y = x.astype(dtype), y.astype(dtype)
     require_finite("x", x)
     require_finite("y", y)
-    (count, tokens, dim), length = x.shape, float(x.shape[1] - 1)
+    dim, length = x.shape[2], float(x.shape[1] - 1)
     if source is not None and (source.dim, source.context_length) != (dim, length):
         raise InvalidInput(
             f"source draws {source.context_length:g} labelled tokens of dimension {source.dim}; "
             f"the data have {length:g} of dimension {dim}."
         )
-    unit = convention.unit(length)
-
-    def sums(prompts: tuple[Array, Array], weights: Array) -> tuple[Array, ...]:
-        tokens_x, labels = prompts
-        z = design(tokens_x, labels, blocks, convention.query) * unit
-        target, weighted = labels[:, -1], weights[:, None] * z
-        spread = jnp.einsum("p,pna,pnb->ab", weights / tokens, tokens_x, tokens_x)
-        return weights @ target**2, target @ weighted, z.T @ weighted, spread
-
-    features = dim * dim if blocks == "useful" else dim * (dim + 1) * (dim + 2) // 2
-    chunk = chunk_for(count, 2 * features * dtype.itemsize)
-    with jax.default_matmul_precision("highest"):
-        energy, cross, gram, spread = stream_sum(sums, (x, y), None, chunk)
+    energy, cross, gram, spread = _sums(x, y, convention.unit(length), blocks, convention.query)
     return EmpiricalMoments(
         energy=energy,
         cross=cross,
@@ -263,6 +251,22 @@ def data_moments(
         convention=convention,
         blocks=blocks,
     )
+
+
+@compiled_precisely
+def _sums(x: Array, y: Array, unit: float, blocks: str, query: bool) -> tuple[Array, ...]:
+    """Means over prompts: squared label of the query, its product with Z, ZᵀZ, and xxᵀ."""
+    count, tokens, dim = x.shape
+
+    def sums(prompts: tuple[Array, Array], weights: Array) -> tuple[Array, ...]:
+        tokens_x, labels = prompts
+        z = design(tokens_x, labels, blocks, query) * unit
+        target, weighted = labels[:, -1], weights[:, None] * z
+        spread = jnp.einsum("p,pna,pnb->ab", weights / tokens, tokens_x, tokens_x)
+        return weights @ target**2, target @ weighted, z.T @ weighted, spread
+
+    features = dim * dim if blocks == "useful" else dim * (dim + 1) * (dim + 2) // 2
+    return stream_sum(sums, (x, y), None, chunk_for(count, 2 * features * x.dtype.itemsize))
 
 
 def design(x: Array, y: Array, blocks: str, query: bool) -> Float[Array, "prompts features"]:

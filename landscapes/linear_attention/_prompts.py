@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Key
 
 from particles import InvalidInput
-from particles.internal import require_finite
+from particles.internal import require_finite, to_device
 
 
 class PromptDistribution(eqx.Module):
@@ -68,24 +68,24 @@ class PromptDistribution(eqx.Module):
     ):
         self.covariance = checked_covariance(covariance)
         dim, dtype = self.covariance.shape[0], self.covariance.dtype
-        self.root = jnp.linalg.cholesky(self.covariance)
+        self.root = to_device(np.linalg.cholesky(np.asarray(self.covariance)))
         self.context_length = checked_length(context_length)
         if not 0 <= fraction <= 1:
             raise InvalidInput(f"fraction is {fraction}; it must lie between 0 and 1.")
         if fixed_task is None and fraction > 0:
             raise InvalidInput(f"fraction is {fraction}, but fixed_task is missing; give the task.")
-        task = jnp.zeros(dim, dtype) if fixed_task is None else jnp.asarray(fixed_task, dtype)
+        task = to_device(np.zeros(dim) if fixed_task is None else fixed_task, dtype)
         if task.shape != (dim,):
             raise InvalidInput(f"fixed_task has shape {task.shape}; it must be ({dim},).")
         require_finite("fixed_task", task)
-        self.fixed_task, self.fraction = task, jnp.asarray(fraction, dtype)
+        self.fixed_task, self.fraction = task, to_device(fraction, dtype)
         self.uninformative = uninformative
         self.task_covariance = checked_tasks(task_covariance, self.covariance)
         self.task_root = None
         if self.task_covariance is not None:
             values, vectors = np.linalg.eigh(np.asarray(self.task_covariance, float))
             root = (vectors * np.sqrt(np.maximum(values, 0.0))) @ vectors.T
-            self.task_root = jnp.asarray(root, dtype)
+            self.task_root = to_device(root, dtype)
             if not root.any() and fraction == 0:
                 raise InvalidInput(
                     "task_covariance is zero, and with it every label; give tasks that are not."
@@ -121,7 +121,11 @@ class PromptDistribution(eqx.Module):
                 f"count is {count} and context_length {self.context_length}; prompts can be drawn "
                 "for at least one and a finite length."
             )
-        dtype, tokens = self.covariance.dtype, int(self.context_length) + 1
+        return self._draw(key, count, int(self.context_length) + 1)
+
+    @eqx.filter_jit
+    def _draw(self, key: Key[Array, ""], count: int, tokens: int) -> tuple[Array, Array]:
+        dtype = self.covariance.dtype
         keys = jax.random.split(key, 4)
         white = jax.random.normal(keys[0], (count, tokens, self.dim), dtype)
         x = jnp.matmul(white, self.root.T, precision="highest")
@@ -166,9 +170,10 @@ def _checked(
     name: str, given: ArrayLike | Sequence, *, definite: bool, dim: int | None = None
 ) -> Float[Array, "dim dim"]:
     """A covariance matrix, or one sentence about why it is none."""
-    matrix = jnp.asarray(given)
-    matrix = matrix.astype(jnp.promote_types(matrix.dtype, jnp.float32))
-    matrix = jnp.diag(matrix) if matrix.ndim == 1 else matrix
+    matrix = np.asarray(given)  # small: by NumPy, since JAX would compile each operation
+    known = jax.dtypes.canonicalize_dtype(matrix.dtype)
+    matrix = matrix.astype(jnp.promote_types(known, jnp.float32))
+    matrix = np.diag(matrix) if matrix.ndim == 1 else matrix
     square = matrix.ndim == 2 and matrix.shape[0] == matrix.shape[1] and matrix.size > 0
     if not square or dim not in (None, matrix.shape[0]):
         wanted = "(dim, dim)" if dim is None else f"({dim}, {dim})"
@@ -185,7 +190,7 @@ def _checked(
             f"{name} must be symmetric {kind}; it is asymmetric by {uneven:.2g} and "
             f"its smallest eigenvalue is {smallest:.2g}."
         )
-    return 0.5 * (matrix + matrix.T)
+    return to_device(0.5 * (matrix + matrix.T))
 
 
 def checked_length(context_length: float) -> float:

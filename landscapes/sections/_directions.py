@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, PyTree
 
 from particles import Ensemble, InvalidInput
-from particles.internal import coordinates, leaf_names, require_finite
+from particles.internal import coordinates, leaf_names, require_finite, to_device
 
 
 class Plane(NamedTuple):
@@ -224,11 +224,21 @@ def particle_from(
     ensemble: Ensemble, numbers: Float[np.ndarray, " parameters"] | Float[Array, " parameters"]
 ) -> PyTree:
     """One particle from its numbers, in the order of `particles.coordinates`."""
-    one = jax.tree.map(lambda leaf: leaf[0], ensemble.particles)
-    flat, unravel = ravel_pytree(one)
-    return unravel(jnp.asarray(numbers, flat.dtype))
+    rows = _parts(ensemble, np.asarray(numbers)[None])
+    return jax.tree.map(lambda part: to_device(part[0]), rows)
 
 
 def particles_from(ensemble: Ensemble, rows: np.ndarray) -> PyTree:
     """Many particles from rows of numbers, in the order of `particles.coordinates`."""
-    return jax.vmap(lambda row: particle_from(ensemble, row))(jnp.asarray(rows))
+    return jax.tree.map(to_device, _parts(ensemble, rows))
+
+
+def _parts(ensemble: Ensemble, rows: np.ndarray) -> PyTree:
+    """The rows cut into leaves, by NumPy: JAX would compile every slice."""
+    leaves, structure = jax.tree.flatten(ensemble.particles)
+    ends = np.cumsum([math.prod(leaf.shape[1:]) for leaf in leaves])[:-1]
+    parts = [
+        part.reshape(-1, *leaf.shape[1:]).astype(leaf.dtype)
+        for part, leaf in zip(np.split(np.asarray(rows), ends, axis=1), leaves, strict=True)
+    ]
+    return jax.tree.unflatten(structure, parts)
