@@ -4,6 +4,8 @@ from ._attraction import AttractionRepulsionLandscape as AttractionRepulsionLand
 from ._blob import BlobLandscape as BlobLandscape
 from ._blob import NarrowKernelWarning as NarrowKernelWarning
 from ._chemotaxis import ChemotaxisLandscape as ChemotaxisLandscape
+from ._diffusion_laws import Barenblatt as Barenblatt
+from ._diffusion_laws import heat_variance as heat_variance
 from ._energy_distance import EnergyDistanceLandscape as EnergyDistanceLandscape
 from ._gas import RieszGasLandscape as RieszGasLandscape
 from ._gas import hermite_points as hermite_points

@@ -1,4 +1,4 @@
-"""Energies of pairs: gases of charges at equilibrium, and the energy distance of a sample."""
+"""Energies: charges at equilibrium, the energy distance of a sample, diffusion, attraction."""
 
 from __future__ import annotations
 
@@ -20,6 +20,8 @@ from ..problems import Count, EnergyDistance, Range, Seed
 from ..results import Claim, Result
 from ..runs import simulate
 from ._base import Reproduction
+from ._energies_attraction import CELLS, SWARMS, cells, swarms
+from ._energies_diffusion import SPREAD_LINE, SPREAD_PLANE, spread_line, spread_plane
 from ._energies_gas import LINE, PLANE, line, plane
 from ._energies_jko import JKO, implicit
 from ._seeds import over_seeds, seed_keys
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 SAMPLE = "Energy distance of a sample"
-TITLES = (LINE, PLANE, SAMPLE, JKO)
+TITLES = (LINE, PLANE, SAMPLE, JKO, SPREAD_LINE, SPREAD_PLANE, SWARMS, CELLS)
 TIME, STEP = 20.0, 0.02  # of the flow of the energy distance
 Size = Annotated[int, Range(4, 10**5)]
 
@@ -48,7 +50,7 @@ class EnergiesOptions:
     draws: Annotated[int, Range(16, 10**6)] = 400
     """Samples whose energy distance to their law is averaged."""
     size: Size = 32
-    """Points of such a sample, and charges that implicit steps move."""
+    """Points of such a sample, charges that implicit steps move, and particles of a swarm."""
 
     def __post_init__(self) -> None:
         for name in ("line", "plane"):
@@ -63,6 +65,11 @@ def _parts(options: EnergiesOptions, progress: bool) -> Iterator[Result]:
     yield plane(options.plane, seed_keys(keys[1], options.seeds), progress)
     yield sample(keys[2], options.draws, options.size, options.seeds, progress)
     yield implicit(options.size, seed_keys(jax.random.fold_in(keys[0], 1), options.seeds), progress)
+    yield spread_line(progress)
+    yield spread_plane(progress)
+    starts = jax.random.fold_in(jax.random.key(options.seed), 1)
+    yield swarms(seed_keys(starts, options.seeds), options.size, progress)
+    yield cells(progress)
 
 
 def sample(
@@ -142,7 +149,7 @@ def distances(
 
 ENERGIES = Reproduction(
     "energies",
-    "energies of pairs: gases of charges, energy distance",
+    "energies: charges, energy distance, diffusion, attraction",
     EnergiesOptions,
     _parts,
     TITLES,

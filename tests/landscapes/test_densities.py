@@ -5,10 +5,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from saddle_analysis_spectra import euclidean_hessian
+from scipy.special import gamma
 from scipy.stats import multivariate_normal
 
 from landscapes import BlobLandscape, DensityLandscape, Interaction, RieszGasLandscape, Sum
-from landscapes.interactions import NarrowKernelWarning
+from landscapes.interactions import Barenblatt, NarrowKernelWarning
 from particles import Ensemble, InvalidInput, particle_mesh, placed
 from saddle_analysis import HessianOperator
 
@@ -134,9 +135,30 @@ def test_observables_of_a_sum_keep_apart() -> None:
     same(found["second_moment"].value, jnp.mean(jnp.sum(ensemble.particles**2, axis=1)))
 
 
+@pytest.mark.parametrize(("dim", "exponent"), [(1, 2.0), (2, 2.0), (3, 1.5)])
+def test_barenblatt_solves_the_porous_medium(dim: int, exponent: float) -> None:
+    law, time = Barenblatt(dim, exponent), 1.7
+    radius, step = np.linspace(0.0, law.radius(time), 20001), 1e-4
+    shell = 2 * np.pi ** (dim / 2) / gamma(dim / 2) * radius ** (dim - 1)
+    places = np.stack([radius, *[0 * radius] * (dim - 1)], axis=-1)
+    density = law.density(places, time)
+    assert np.trapezoid(shell * density, radius) == pytest.approx(1, rel=1e-6)
+    second = np.trapezoid(shell * radius**2 * density, radius)
+    assert law.second_moment(time) == pytest.approx(second, rel=1e-6)
+    # ∂ρ = Δρ^m, by differences about a point inside.
+    spot = np.full((1, dim), 0.3 * law.radius(time) / np.sqrt(dim))
+    later, earlier = law.density(spot, time + step), law.density(spot, time - step)
+    around = law.density(spot + step * np.concatenate([np.eye(dim), -np.eye(dim)]), time)
+    middle = 2 * dim * law.density(spot, time) ** exponent
+    laplacian = (np.sum(around**exponent) - middle) / step**2
+    assert (later - earlier) / (2 * step) == pytest.approx(laplacian, rel=1e-5)
+
+
 def test_refusals() -> None:
     with pytest.raises(InvalidInput, match="exponent is 0"):
         BlobLandscape(1, 0.1, exponent=0)
+    with pytest.raises(InvalidInput, match="exponent is 1; the profile has an edge"):
+        Barenblatt(exponent=1)
     with pytest.raises(InvalidInput, match="width is 0"):
         BlobLandscape(1, 0.0)
     with pytest.raises(InvalidInput, match="strength is -1"):

@@ -12,6 +12,8 @@ from scipy.stats import kstest, semicircular
 from landscapes import EnergyDistanceLandscape
 from meanfield.reproductions import REPRODUCTIONS
 from meanfield.reproductions import _energies as energies
+from meanfield.reproductions import _energies_attraction as attraction
+from meanfield.reproductions import _energies_diffusion as diffusion
 from meanfield.reproductions import _energies_gas as gas
 from meanfield.reproductions._energies_jko import implicit
 from particles import Ensemble, InvalidInput
@@ -47,6 +49,30 @@ def test_a_sample(tmp_path: Path) -> None:
         # Three distances of 1, 3 and 2, each twice, over nine pairs: E|Y − Y'| = 12/9.
         landscape = EnergyDistanceLandscape(target)
         assert 2 * float(landscape.constant) == pytest.approx(12 / 9)
+
+
+@pytest.mark.optimized  # flows of tiles, slow without
+def test_diffusion(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(diffusion, "SIZES", (48, 96))
+    monkeypatch.setattr(diffusion, "PLANE_GAP", 0.2)
+    monkeypatch.setattr(diffusion, "PLANE_WIDTHS", (0.4, 0.3))
+    monkeypatch.setattr(diffusion, "PLANE_END", 1.2)
+    with jax.enable_x64(True):
+        written(diffusion.spread_line(), tmp_path / "line")
+        written(diffusion.spread_plane(), tmp_path / "plane")
+
+
+def test_attraction(tmp_path: Path) -> None:
+    with jax.enable_x64(True):
+        written(attraction.swarms(jax.random.split(jax.random.key(3), 1), 16), tmp_path)
+
+
+@pytest.mark.optimized  # flows of tiles, slow without
+def test_chemotaxis(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(attraction, "MASSES", (0.5,))
+    monkeypatch.setattr(attraction, "CELL_TIME", 0.01)
+    with jax.enable_x64(True):
+        written(attraction.cells(), tmp_path)
 
 
 def test_sizes_are_refused() -> None:
