@@ -9,6 +9,7 @@ from ._diffusion_laws import heat_variance as heat_variance
 from ._energy_distance import EnergyDistanceLandscape as EnergyDistanceLandscape
 from ._gas import RieszGasLandscape as RieszGasLandscape
 from ._gas import hermite_points as hermite_points
+from ._sphere_grid import sphere_grid as sphere_grid
 from ._tokens import TokenLandscape as TokenLandscape
 from ._tokens import equal_angles as equal_angles
 from ._tokens import merging_time as merging_time

@@ -25,13 +25,14 @@ from ..results import Claim, Result
 from ..runs import Run, at, simulate, snapshots
 from ._base import Reproduction
 from ._seeds import over_seeds, seed_keys
+from ._tokens_sphere import ORDERS, SPHERE, sphere
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 UNIFORM, CLUSTERS = "The uniform measure", "Clusters"
 ORTHOGONAL, MERGING = "Orthogonal tokens", "Two clusters merge late"
-TITLES = (UNIFORM, CLUSTERS, ORTHOGONAL, MERGING)
+TITLES = (UNIFORM, SPHERE, CLUSTERS, ORTHOGONAL, MERGING)
 SOURCE = "GLPR25; theory 11"
 EQUAL = 64  # tokens at equal angles
 PUSH = 1e-4  # of an eigenfield, in angle, and of the random start of clusters
@@ -52,6 +53,8 @@ class TokensOptions:
     """Starts that claims about random runs are stated over."""
     betas: tuple[INVERSE, ...] = (1.0, 4.0, 9.0, 16.0)
     """Inverse temperatures of the uniform measure, and from 4 on of the clusters."""
+    dims: tuple[Annotated[int, Range(min(ORDERS), max(ORDERS))], ...] = (3, 4)
+    """Dimensions of spheres beyond the circle."""
     orthogonal: tuple[Annotated[int, Range(2, 1000)], ...] = (2, 4, 16)
     """Numbers of orthogonal tokens."""
     merging: tuple[INVERSE, ...] = (1.0, 2.0, 4.0, 8.0)
@@ -62,13 +65,14 @@ class TokensOptions:
     def __post_init__(self) -> None:
         if len(self.merging) < 3 or list(self.merging) != sorted(set(self.merging)):
             raise InvalidInput(f"merging is {self.merging}; give at least three, increasing.")
-        if not self.betas or not self.orthogonal:
-            raise InvalidInput("betas and orthogonal must each hold at least one number.")
+        if not (self.betas and self.dims and self.orthogonal):
+            raise InvalidInput("betas, dims and orthogonal must each hold at least one number.")
 
 
 def _parts(options: TokensOptions, progress: bool) -> Iterator[Result]:
     keys = seed_keys(jax.random.key(options.seed), options.seeds)
     yield uniform(options.betas, progress)
+    yield sphere(options.dims, options.seed)
     large = [beta for beta in options.betas if beta >= 4] or list(options.betas)
     yield clusters(large, options.tokens, keys, progress)
     yield orthogonal(options.orthogonal, progress)
