@@ -51,6 +51,8 @@ def pytest_terminal_summary(
     terminalreporter: pytest.TerminalReporter, config: pytest.Config
 ) -> None:
     entries = config.stash[TAKEN]
+    if not entries:
+        return
     terminalreporter.section("measured")
     for entry in entries:
         wanted = ""

@@ -28,8 +28,8 @@ def test_interleaved_runs_repeat_bit_for_bit() -> None:
     """First calls compile between runs on other meshes; equal runs must not notice."""
     seen: dict[tuple[int, int], Run] = {}
     one = run(0, 3)
-    for round_ in range(3):
-        for chunk in (3, 4, 5):
+    for round_ in range(2):
+        for chunk in (3, 5):
             for devices in (4, 0, 8, 2):
                 found = run(devices, chunk, snapshots=bool(round_ % 2))
                 first = seen.setdefault((devices, chunk), found)
