@@ -8,7 +8,6 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
 from jaxtyping import Array, Float
 
 from particles import Ensemble, InvalidInput
@@ -16,6 +15,7 @@ from particles import Ensemble, InvalidInput
 from .._densities import DensityLandscape
 from .._observables import Observable
 from .._warnings import StartWarning
+from ._positive import require_positive
 
 
 class NarrowKernelWarning(StartWarning):
@@ -63,10 +63,7 @@ class BlobLandscape(DensityLandscape):
 
     def require_valid(self) -> None:
         """Refuse a width or a strength that is not positive."""
-        for name in ("width", "strength"):
-            value = getattr(self, name)
-            if not (isinstance(value, Tracer) or 0 < float(value) < math.inf):
-                raise InvalidInput(f"{name} is {value}; it must be positive and finite.")
+        require_positive(self, "width", "strength")
 
     @property
     def particle(self) -> jax.ShapeDtypeStruct:

@@ -7,12 +7,12 @@ import math
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jax.core import Tracer
 from jaxtyping import Array, Float
 
 from particles import InvalidInput
 
 from .._pairs import PairLandscape
+from ._positive import require_positive
 
 
 class ChemotaxisLandscape(PairLandscape):
@@ -50,10 +50,7 @@ class ChemotaxisLandscape(PairLandscape):
 
     def require_valid(self) -> None:
         """Refuse a strength or a softening that is not positive."""
-        for name in ("strength", "softening"):
-            value = getattr(self, name)
-            if not (isinstance(value, Tracer) or 0 < float(value) < math.inf):
-                raise InvalidInput(f"{name} is {value}; it must be positive and finite.")
+        require_positive(self, "strength", "softening")
 
     @property
     def particle(self) -> jax.ShapeDtypeStruct:

@@ -8,13 +8,13 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
 from jaxtyping import Array, Float
 
 from particles import Ensemble, InvalidInput
 
 from .._observables import Observable
 from .._pairs import PairLandscape
+from ._positive import require_positive
 from ._powers import power
 
 
@@ -58,9 +58,7 @@ class RieszGasLandscape(PairLandscape):
 
     def require_valid(self) -> None:
         """Refuse a strength that is not positive."""
-        strength = self.strength
-        if not (isinstance(strength, Tracer) or 0 < float(strength) < math.inf):
-            raise InvalidInput(f"strength is {strength}; it must be positive and finite.")
+        require_positive(self, "strength")
 
     @property
     def particle(self) -> jax.ShapeDtypeStruct:

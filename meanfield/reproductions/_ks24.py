@@ -36,7 +36,7 @@ from ..runs import log_spaced, simulate
 from ._base import Reproduction
 from ._ks24_first_order import EVEN_SPECTRUM, first_order
 from ._ks24_timescales import TIMESCALES, timescales
-from ._setting import Setting, realisable
+from ._setting import Setting, several_teachers
 
 if TYPE_CHECKING:
     import xarray
@@ -73,17 +73,7 @@ class KS24Options:
 def parts(options: KS24Options, progress: bool = False) -> Iterator[Result]:
     """All of KS24's headline results on realisable landscapes with k = 3."""
     settings, evens = (
-        [
-            realisable(
-                options.seed,
-                teacher,
-                dim=5,
-                samples=options.samples,
-                teacher_neurons=12,
-                spectrum=spectrum,
-            )
-            for teacher in range(options.teachers)
-        ]
+        several_teachers(options.seed, options.teachers, options.samples, spectrum)
         for spectrum in (SPECTRUM, EVEN_SPECTRUM)
     )
     # Levels, kinds and indices are identities, and a rate is that of its own Hessian: these hold

@@ -61,3 +61,20 @@ def realisable(
     key = problem_key(seed)
     key = jax.random.fold_in(key, teacher) if teacher else key
     return Setting(options.build(key), jax.random.split(key, 4)[3])
+
+
+def several_teachers(
+    seed: int, teachers: int, samples: int, spectrum: Sequence[float]
+) -> list[Setting]:
+    """Teachers of twelve neurons on five inputs: the setting of both reproductions.
+
+    Args:
+        seed: of all teachers.
+        teachers: how many.
+        samples: number of inputs.
+        spectrum: eigenvalues of their features.
+    """
+    return [
+        realisable(seed, teacher, dim=5, samples=samples, teacher_neurons=12, spectrum=spectrum)
+        for teacher in range(teachers)
+    ]

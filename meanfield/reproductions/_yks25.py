@@ -30,7 +30,7 @@ from ..results import Claim, Result
 from ..studies import PerturbedRun, simulate_perturbed
 from ._base import Reproduction
 from ._seeds import median_claims, over_seeds
-from ._setting import Setting, realisable
+from ._setting import Setting, several_teachers
 
 if TYPE_CHECKING:
     import xarray
@@ -89,17 +89,7 @@ class Saddle(NamedTuple):
 
 def parts(options: YKS25Options, progress: bool = False) -> Iterator[Result]:
     """Time to leave by kind of perturbation at equal norm, and the perturbed flow itself."""
-    settings = [
-        realisable(
-            options.seed,
-            teacher,
-            dim=5,
-            samples=options.samples,
-            teacher_neurons=12,
-            spectrum=SPECTRUM,
-        )
-        for teacher in range(options.teachers)
-    ]
+    settings = several_teachers(options.seed, options.teachers, options.samples, SPECTRUM)
     saddles = [Saddle.of(setting, options.particles) for setting in settings]
     yield perturbations(saddles, options.seeds, progress=progress)
     yield perturbed_flow(saddles, progress=progress)
