@@ -66,4 +66,5 @@ from .sections import loss_plane as loss_plane
 from .sections import optimality_gap as optimality_gap
 from .sections import principal_directions as principal_directions
 from .sections import principal_plane as principal_plane
+from .softmax_attention import MultiHeadLandscape as MultiHeadLandscape
 from .softmax_attention import SoftmaxAttentionLandscape as SoftmaxAttentionLandscape

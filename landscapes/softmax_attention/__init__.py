@@ -1,9 +1,12 @@
-"""One-layer softmax attention on prompts of K features: heads as particles (HCL23)."""
+"""One-layer softmax attention: heads on prompts of K features (HCL23), on regression (HPCY25)."""
 
 from ._landscape import HeadMoments as HeadMoments
 from ._landscape import SoftmaxAttentionBatch as SoftmaxAttentionBatch
 from ._landscape import SoftmaxAttentionLandscape as SoftmaxAttentionLandscape
 from ._landscape import softmax_head_start as softmax_head_start
+from ._multi_head import AttentionHead as AttentionHead
+from ._multi_head import MultiHeadLandscape as MultiHeadLandscape
+from ._multi_head import attention_head_start as attention_head_start
 from ._prompts import draw_counts as draw_counts
 from ._prompts import every_prompt as every_prompt
 from ._prompts import feature_probabilities as feature_probabilities

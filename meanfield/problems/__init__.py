@@ -35,6 +35,7 @@ from ._load import start_law as start_law
 from ._load import study_key as study_key
 from ._modular_arithmetic import ModularArithmetic as ModularArithmetic
 from ._moments import FourierMoments as FourierMoments
+from ._multi_head import MultiHeadSoftmax as MultiHeadSoftmax
 from ._network_data import load_data as load_data
 from ._networks import NetworkOptions as NetworkOptions
 from ._options import Count as Count

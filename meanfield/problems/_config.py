@@ -20,6 +20,7 @@ from ._interactions import EnergyDistance, RieszGas
 from ._linear_attention import LinearAttention
 from ._modular_arithmetic import ModularArithmetic
 from ._moments import FourierMoments
+from ._multi_head import MultiHeadSoftmax
 from ._options import Count, Natural, NonNegative, Positive, Seed, fill, hints_of, plain_table
 from ._registry import Registry
 from ._regression import Regression
@@ -33,6 +34,7 @@ PROBLEMS: Mapping[str, type] = {
     "regression": Regression,
     "linear-attention": LinearAttention,
     "softmax-attention": SoftmaxAttention,
+    "multi-head-softmax": MultiHeadSoftmax,
     "modular-arithmetic": ModularArithmetic,
     "induction": Induction,
     "markov-induction": MarkovInduction,

@@ -15,6 +15,7 @@ KINDS = {
     "regression": [*NETWORK, "--problem.teacher-neurons", "6"],
     "linear-attention": ["--problem.eigenvalues", "1.0", "0.5"],
     "softmax-attention": ["--problem.features", "3", "--problem.prompts", "32"],
+    "multi-head-softmax": [],
     "modular-arithmetic": ["--problem.p", "5", "--problem.fraction", "1.0"],
     "induction": [],
     "markov-induction": ["--problem.chains", "16", "--problem.length", "8"],

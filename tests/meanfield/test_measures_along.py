@@ -146,6 +146,7 @@ OPTIONS = {
     "regression": {"dim": 2, "samples": 8, "teacher_neurons": 4, "spectrum": (1.0, 0.5)},
     "linear-attention": {"eigenvalues": (0.6, 0.4)},
     "softmax-attention": {"features": 3, "prompts": 8},
+    "multi-head-softmax": {},
     "modular-arithmetic": {"p": 3, "fraction": 1.0},
     "induction": {},
     "markov-induction": {"chains": 4, "length": 4},
