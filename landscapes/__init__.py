@@ -8,6 +8,7 @@ from . import modular_arithmetic as modular_arithmetic
 from . import moments as moments
 from . import networks as networks
 from . import sections as sections
+from . import single_index as single_index
 from . import softmax_attention as softmax_attention
 from ._abstract import AbstractLandscape as AbstractLandscape
 from ._base import FeatureCurvature as FeatureCurvature

@@ -58,6 +58,7 @@ from ._problem import Features as Features
 from ._problem import Problem as Problem
 from ._registry import Registry as Registry
 from ._regression import Regression as Regression
+from ._single_index import SingleIndex as SingleIndex
 from ._softmax_attention import SoftmaxAttention as SoftmaxAttention
 from ._starts import STARTS as STARTS
 from ._starts import DefaultStart as DefaultStart

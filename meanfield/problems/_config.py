@@ -24,6 +24,7 @@ from ._multi_head import MultiHeadSoftmax
 from ._options import Count, Natural, NonNegative, Positive, Seed, fill, hints_of, plain_table
 from ._registry import Registry
 from ._regression import Regression
+from ._single_index import SingleIndex
 from ._softmax_attention import SoftmaxAttention
 from ._starts import STARTS, DefaultStart
 from ._tensors import TensorMap
@@ -45,6 +46,7 @@ PROBLEMS: Mapping[str, type] = {
     "keller-segel": KellerSegel,
     "tokens": Tokens,
     "fourier-moments": FourierMoments,
+    "single-index": SingleIndex,
 }
 
 #: What a configuration names by kind.

@@ -26,6 +26,7 @@ KINDS = {
     "keller-segel": ["--problem.width", "1"],
     "tokens": ["--problem.beta", "1"],
     "fourier-moments": [],
+    "single-index": ["--problem.ratio", "0.2"],
     OWN: ["--problem.dim", "2", "--problem.samples", "64"],
 }
 

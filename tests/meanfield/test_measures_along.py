@@ -157,6 +157,7 @@ OPTIONS = {
     "keller-segel": {},
     "tokens": {},
     "fourier-moments": {},
+    "single-index": {"dimension": 8},
 }
 
 
