@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Key, PyTree
 
 from particles import Ensemble, InvalidInput
-from particles.internal import chunk_for, require_finite, stream_sum
+from particles.internal import chunk_for, require_finite, stream_map, stream_sum
 
 from ._manifolds import Manifold, all_nearest
 from ._observables import Observable
@@ -40,6 +40,8 @@ class AbstractLandscape(eqx.Module):
     convex: ClassVar[bool] = False
     #: Whether each particle meets every other: devices then pass their particles round a ring.
     pairwise: ClassVar[bool] = False
+    #: Whether velocities are multiplied by a `mobility`.
+    mobile: ClassVar[bool] = False
 
     @abc.abstractmethod
     def features(self, particle: PyTree) -> PyTree:
@@ -56,7 +58,7 @@ class AbstractLandscape(eqx.Module):
         """L(μ) and the moments, in one pass."""
 
     @abc.abstractmethod
-    def first_order(
+    def _first_order(
         self,
         ensemble: Ensemble,
         fast: PyTree | None = None,
@@ -91,6 +93,22 @@ class AbstractLandscape(eqx.Module):
         return UnionMixture(self, (ensemble, *others), chunk)
 
     # --- what a landscape may say of itself ------------------------------------------------------
+
+    def mobility(
+        self, particle: PyTree, moments: PyTree, potential: Float[Array, ""]
+    ) -> Float[Array, ""]:
+        """M(θ) > 0 at one particle, by which its velocity is multiplied where `mobile` is set.
+
+        The flow dθ/dt = −m ∇δL/δμ descends too, −dL/dt = ∫ m ‖∇δL/δμ‖² dμ: it is the gradient flow
+        in the metric ∫ ‖u‖²/m dμ, in which curvature is taken as well. (theory.md, section 1)
+
+        Args:
+            particle: θ.
+            moments: ∫ Φ dμ.
+            potential: δL/δμ[μ](θ), up to the constant of this landscape: ⟨∇R, Φ(θ)⟩, or
+                V(θ) + ∫ W(θ, ·) dμ.
+        """
+        return jnp.ones_like(potential)
 
     def fast_equilibrium(self, ensemble: Ensemble, *, chunk: int | None = None) -> PyTree | None:
         """Fast variables at their equilibrium given the ensemble; `None` when there are none."""
@@ -224,6 +242,36 @@ class AbstractLandscape(eqx.Module):
 
     # --- derived -------------------------------------------------------------------------------
 
+    @compiled_precisely
+    def first_order(
+        self,
+        ensemble: Ensemble,
+        fast: PyTree | None = None,
+        *,
+        potential: bool = False,
+        chunk: int | None = None,
+    ) -> FirstOrder:
+        """L(μ), its slopes and the mobility; with `potential` the first variation too."""
+        asked = potential or self.mobile
+        found = self._first_order(ensemble, fast, potential=asked, chunk=chunk)
+        if self.mobile and found.mobility is None:
+            each = jax.vmap(lambda one: self.mobility(one[0], found.moments, one[1]))
+            moving = (ensemble.particles, found.potential)
+            side = self.chunk(ensemble, chunk)
+            found = found._replace(mobility=stream_map(each, moving, side, ensemble.mesh))
+        return found if potential else found._replace(potential=None)
+
+    def metric(
+        self, ensemble: Ensemble, fast: PyTree | None = None, *, chunk: int | None = None
+    ) -> Ensemble:
+        """The ensemble with weights p/m: its `inner` is that of the flow, Σ_i p_i u_i·v_i/m_i.
+
+        Without a mobility it is the ensemble.
+        """
+        if not self.mobile:
+            return ensemble
+        return self.first_order(ensemble, fast, chunk=chunk).metric(ensemble)
+
     def chunk(self, ensemble: Ensemble, chunk: int | None = None) -> int:
         """Particles to hold at once: `chunk` if given, else from `particle_bytes`.
 
@@ -261,17 +309,17 @@ class AbstractLandscape(eqx.Module):
     def value_and_velocity(
         self, ensemble: Ensemble, fast: PyTree | None = None, *, chunk: int | None = None
     ) -> tuple[Float[Array, ""], PyTree]:
-        """L(μ) and the velocity −∇_θ δL/δμ[μ](θ_i) of every particle.
+        """L(μ) and the velocity −m ∇_θ δL/δμ[μ](θ_i) of every particle; m = 1 unless `mobile`.
 
-        For N equal-weight particles the velocity is −N times the Euclidean gradient of L.
+        For N equal-weight particles and m = 1 it is −N times the Euclidean gradient of L.
         """
         found = self.first_order(ensemble, fast, chunk=chunk)
-        return found.value, jax.tree.map(jnp.negative, found.gradient)
+        return found.value, found.velocity
 
     def velocity(
         self, ensemble: Ensemble, fast: PyTree | None = None, *, chunk: int | None = None
     ) -> PyTree:
-        """The velocity −∇_θ δL/δμ[μ](θ_i) of every particle."""
+        """The velocity −m ∇_θ δL/δμ[μ](θ_i) of every particle."""
         return self.value_and_velocity(ensemble, fast, chunk=chunk)[1]
 
 

@@ -140,7 +140,7 @@ class Landscape(AbstractLandscape):
         return stream_map(pull, ensemble.particles, self.chunk(ensemble, chunk), ensemble.mesh)
 
     @compiled_precisely
-    def first_order(
+    def _first_order(
         self,
         ensemble: Ensemble,
         fast: PyTree | None = None,

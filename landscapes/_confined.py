@@ -89,6 +89,13 @@ class Confined(LandscapeWrapper):
         own = 0.5 * dual.energy * jax.vmap(_square)(particles)
         return self.inner.pairing(particles, dual.inner) + own
 
+    def mobility(
+        self, particle: PyTree, moments: ConfinedMoments, potential: Float[Array, ""]
+    ) -> Float[Array, ""]:
+        """That of the inner landscape, of its own first variation."""
+        own = self.strength.astype(potential.dtype) * 0.5 * _square(particle)
+        return self.inner.mobility(particle, moments.inner, potential - own)
+
     def observables(self, moments: ConfinedMoments) -> dict[str, Observable]:
         """Those of the inner landscape."""
         return self.inner.observables(moments.inner)

@@ -57,6 +57,12 @@ class Constrained(LandscapeWrapper):
         """As fast as that of the inner landscape."""
         return self.inner.pairing(all_nearest(self.manifold, particles), dual)
 
+    def mobility(
+        self, particle: PyTree, moments: PyTree, potential: Float[Array, ""]
+    ) -> Float[Array, ""]:
+        """That of the inner landscape at the nearest point."""
+        return self.inner.mobility(self.manifold.nearest(particle), moments, potential)
+
 
 class ConstrainedPairs(PairLandscape):
     """½ ∬ W dμ dμ + ∫ V dμ on measures on a manifold; see `Constrained`.
@@ -84,6 +90,11 @@ class ConstrainedPairs(PairLandscape):
         return self.space
 
     @property
+    def mobile(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """That of the inner landscape."""
+        return self.inner.mobile
+
+    @property
     def unwrapped(self) -> AbstractLandscape:
         """The innermost landscape."""
         return self.inner.unwrapped
@@ -101,6 +112,12 @@ class ConstrainedPairs(PairLandscape):
     def potential(self, particle: PyTree) -> Float[Array, ""]:
         """V(π(θ))."""
         return self.inner.potential(self.manifold.nearest(particle))
+
+    def mobility(
+        self, particle: PyTree, moments: PyTree, potential: Float[Array, ""]
+    ) -> Float[Array, ""]:
+        """That of the inner landscape at the nearest point."""
+        return self.inner.mobility(self.manifold.nearest(particle), moments, potential)
 
     def features(self, particle: PyTree) -> PyTree:
         """Those of the inner landscape."""

@@ -89,7 +89,7 @@ class DensityLandscape(TiledLandscape):
         return value, self.moments(ensemble, chunk=chunk)
 
     @compiled_precisely
-    def first_order(
+    def _first_order(
         self,
         ensemble: Ensemble,
         fast: PyTree | None = None,

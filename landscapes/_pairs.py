@@ -84,7 +84,7 @@ class PairLandscape(TiledLandscape):
         return value, self.moments(ensemble, chunk=chunk)
 
     @compiled_precisely
-    def first_order(
+    def _first_order(
         self,
         ensemble: Ensemble,
         fast: PyTree | None = None,

@@ -59,6 +59,11 @@ class Sum(AbstractLandscape):
                 f"terms are bound to {bound[0]} and {bound[1]} (NoneType: to nothing); bind all to "
                 "the same manifold, or the sum as a whole."
             )
+        mobile = [type(term).__name__ for term in terms if term.mobile]
+        if len(mobile) > 1:
+            raise InvalidInput(
+                f"terms {mobile} have a mobility each; a sum has one, so that one term may."
+            )
         self.terms = terms
 
     @property
@@ -70,6 +75,11 @@ class Sum(AbstractLandscape):
     def pairwise(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
         """Whether one of the terms is."""
         return any(term.pairwise for term in self.terms)
+
+    @property
+    def mobile(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """Whether one of the terms is: its mobility is that of the sum."""
+        return any(term.mobile for term in self.terms)
 
     @property
     def manifold(self) -> Manifold | None:
@@ -137,7 +147,7 @@ class Sum(AbstractLandscape):
         )
         return _total(values), moments
 
-    def first_order(
+    def _first_order(
         self,
         ensemble: Ensemble,
         fast: PyTree | None = None,
@@ -156,6 +166,7 @@ class Sum(AbstractLandscape):
             gradient=_total([one.gradient for one in found]),
             slope=None if fast is None else tuple(one.slope for one in found),
             potential=_total([one.potential for one in found]) if potential else None,
+            mobility=next((one.mobility for one in found if one.mobility is not None), None),
         )
 
     def first_variation(

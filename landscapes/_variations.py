@@ -6,9 +6,12 @@ import abc
 from typing import Literal, NamedTuple
 
 import equinox as eqx
+import jax
+import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
 from particles import Ensemble
+from particles.internal import scaled
 
 from ._precisely import compiled_precisely
 
@@ -24,6 +27,7 @@ class FirstOrder(NamedTuple):
         gradient: ∇_θ δL/δμ[μ] at every particle.
         slope: ∇_fast L; `None` in the two-timescale limit.
         potential: δL/δμ[μ] at every particle, up to a constant; `None` where not asked for.
+        mobility: m > 0 at every particle; `None` where it is one.
     """
 
     value: Float[Array, ""]
@@ -31,6 +35,19 @@ class FirstOrder(NamedTuple):
     gradient: PyTree
     slope: PyTree | None
     potential: Float[Array, " particles"] | None
+    mobility: Float[Array, " particles"] | None = None
+
+    @property
+    def velocity(self) -> PyTree:
+        """−m ∇_θ δL/δμ[μ] at every particle."""
+        down = jax.tree.map(jnp.negative, self.gradient)
+        return down if self.mobility is None else scaled(down, self.mobility)
+
+    def metric(self, ensemble: Ensemble) -> Ensemble:
+        """The ensemble with weights p/m."""
+        if self.mobility is None:
+            return ensemble
+        return ensemble.with_weights(ensemble.probabilities / self.mobility)
 
 
 class FirstVariation(eqx.Module):

@@ -50,6 +50,11 @@ class LandscapeWrapper(Landscape):
         return self.inner.pairwise
 
     @property
+    def mobile(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """That of the inner landscape."""
+        return self.inner.mobile
+
+    @property
     def unwrapped(self) -> Landscape:
         """The innermost landscape."""
         return self.inner.unwrapped
@@ -83,6 +88,12 @@ class LandscapeWrapper(Landscape):
     def pairing(self, particles: PyTree, dual: PyTree) -> Float[Array, " particles"]:
         """As fast as that of the inner landscape."""
         return self.inner.pairing(particles, dual)
+
+    def mobility(
+        self, particle: PyTree, moments: PyTree, potential: Float[Array, ""]
+    ) -> Float[Array, ""]:
+        """That of the inner landscape."""
+        return self.inner.mobility(particle, moments, potential)
 
     def particle_bytes(self, particle: PyTree) -> int:
         """Those of the inner landscape."""

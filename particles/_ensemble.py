@@ -176,17 +176,18 @@ def _norm(u: PyTree, weights: Array | None) -> Array:
 @jax.jit
 def _to_vector(field: PyTree, particles: PyTree, weights: Array | None) -> Array:
     weights = equal_weights(particles) if weights is None else weights
-    return ravel_pytree(_scaled(field, jnp.sqrt(weights)))[0]
+    return ravel_pytree(scaled(field, jnp.sqrt(weights)))[0]
 
 
 @jax.jit
 def _to_field(vector: Array, particles: PyTree, weights: Array | None) -> PyTree:
     root = jnp.sqrt(equal_weights(particles) if weights is None else weights)
     inverse = jnp.where(root > 0, 1 / jnp.where(root > 0, root, 1), 0)
-    return _scaled(ravel_pytree(particles)[1](vector), inverse)
+    return scaled(ravel_pytree(particles)[1](vector), inverse)
 
 
-def _scaled(field: PyTree, factor: Float[Array, " particles"]) -> PyTree:
+def scaled(field: PyTree, factor: Float[Array, " particles"]) -> PyTree:
+    """A vector field times a number for every particle."""
     return jax.tree.map(
         lambda leaf: leaf * factor.reshape(-1, *[1] * (leaf.ndim - 1)).astype(leaf.dtype), field
     )

@@ -1,6 +1,7 @@
 """Plumbing that other packages need: streaming, host copies, names of leaves. May change."""
 
 from ._device import to_device as to_device
+from ._ensemble import scaled as scaled
 from ._mesh import to_host as to_host
 from ._pairs import stream_pairs as stream_pairs
 from ._points import normal_points as normal_points

@@ -176,8 +176,8 @@ def criticality_report(
     double = operator.dtype == np.float64
     if gradient_tolerance is None:
         gradient_tolerance = 1e-6 if double else 1e-3
-    value, velocity = landscape.value_and_velocity(ensemble, fast, chunk=chunk)
-    gradient_norm = float(ensemble.norm(velocity))
+    here = landscape.first_order(ensemble, fast, chunk=chunk)
+    value, gradient_norm = here.value, float(ensemble.norm(here.gradient))
     critical = gradient_norm <= gradient_tolerance
     if not critical:
         warnings.warn(

@@ -179,7 +179,7 @@ def hessian_guided(
         0.1
     """
     operator = HessianOperator(landscape, ensemble, part="interaction", chunk=chunk)
-    field = operator.apply(_white(key, ensemble))
+    field = operator.apply(_white(key, operator.metric))
     length = ensemble.norm(field)
     if not isinstance(length, Tracer) and not float(length) > 0:
         raise InvalidInput(

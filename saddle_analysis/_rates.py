@@ -66,7 +66,7 @@ def dissipation(
     *,
     chunk: int | None = None,
 ) -> float:
-    """−dL/dt along the flow, ∫‖∇δL/δμ‖² dμ: the first-order improvement rate.
+    """−dL/dt along the flow, ∫ m ‖∇δL/δμ‖² dμ: the first-order improvement rate.
 
     (theory.md, section 1; KS24)
 
@@ -84,8 +84,8 @@ def dissipation(
         >>> dissipation(landscape, mu)  # F = ½(2 − aw)²: both derivatives are −1
         2.0
     """
-    velocity = landscape.velocity(ensemble, fast, chunk=chunk)
-    return float(ensemble.inner(velocity, velocity))
+    found = landscape.first_order(ensemble, fast, chunk=chunk)
+    return -float(ensemble.inner(found.gradient, found.velocity))
 
 
 def second_order_prediction(
@@ -95,7 +95,7 @@ def second_order_prediction(
 
     Args:
         pairs: eigenpairs at the saddle, e.g. from `negative_eigenpairs`; only negative ones count.
-        ensemble: the saddle.
+        ensemble: the saddle; its `metric` on a landscape with a mobility.
         perturbation: displacement ξ of the particles, leaves `(particles, ...)`.
 
     Raises:

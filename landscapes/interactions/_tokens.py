@@ -21,15 +21,17 @@ LARGEST = 80.0  # of β: beyond it exp(β) leaves float32
 
 
 class TokenLandscape(PairLandscape):
-    """L(μ) = −(1/2β) ∬ exp(β⟨x, y⟩) dμ dμ on the unit sphere: unnormalised self-attention.
+    """L(μ) = −(1/2β) ∬ exp(β⟨x, y⟩) dμ dμ on the unit sphere: self-attention.
 
     Its flow is ẋ = P_x ∫ exp(β⟨x, y⟩) y dμ(y), P_x the projection on the tangent space: tokens
     that pass through ever more layers. The uniform measure is a saddle; tokens gather in clusters,
-    and in the end in one. (theory.md, section 11; GLPR25)
+    and in the end in one. `normalised` divides by Z(x) = ∫ exp(β⟨x, y⟩) dμ(y), as a softmax does:
+    a mobility 1/Z on the same energy. (theory.md, section 11; GLPR25)
 
     Args:
         dim: d ≥ 2, numbers in a token.
         beta: inverse temperature β, above 0 and at most 80.
+        normalised: whether attention is divided by its sum.
 
     Raises:
         InvalidInput: an option out of range.
@@ -43,17 +45,47 @@ class TokenLandscape(PairLandscape):
 
     beta: Float[Array, ""]
     dim: int = eqx.field(static=True)
+    normalised: bool = eqx.field(static=True)
 
-    def __init__(self, dim: int = 2, beta: float = 4.0):
+    def __init__(self, dim: int = 2, beta: float = 4.0, normalised: bool = False):
         if dim < 2:
             raise InvalidInput(f"dim is {dim}; a sphere on which tokens move needs at least 2.")
         self.dim, self.beta = dim, jnp.asarray(beta, float)
+        self.normalised = normalised
         self.require_valid()
 
     def require_valid(self) -> None:
         """Refuse a β out of range."""
         if not (isinstance(self.beta, Tracer) or 0 < float(self.beta) <= LARGEST):
             raise InvalidInput(f"beta is {self.beta}; it must be above 0 and at most {LARGEST:g}.")
+
+    @property
+    def mobile(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """Whether attention is normalised."""
+        return self.normalised
+
+    def mobility(
+        self, particle: Array, moments: tuple[Array, Array], potential: Float[Array, ""]
+    ) -> Float[Array, ""]:
+        """1/Z(x); the first variation is −Z/β."""
+        return -1 / (self.beta.astype(potential.dtype) * potential)
+
+    def require_fit(self, ensemble: Ensemble) -> None:
+        """Refuse particles that are no tokens, and unequal weights where attention is normalised.
+
+        Raises:
+            InvalidInput: names the shapes found and needed, or what the weights are.
+        """
+        super().require_fit(ensemble)
+        weights = ensemble.weights
+        if not self.normalised or weights is None or isinstance(weights, Tracer):
+            return
+        low, high = float(weights.min()), float(weights.max())
+        if high - low > 1e-6 * high:
+            raise InvalidInput(
+                f"ensemble has weights between {low:.3g} and {high:.3g}, but a softmax counts all "
+                "tokens alike (weights would be biases of its logits); leave the weights out."
+            )
 
     @property
     def manifold(self) -> Sphere:
@@ -84,11 +116,12 @@ class TokenLandscape(PairLandscape):
         return {"mean_length": Observable(jnp.linalg.norm(moments[0]), units="1")}
 
     def curvatures(self, degrees: int) -> Float[np.ndarray, " degrees"]:
-        """Eigenvalues of the Wasserstein Hessian at the uniform measure, by degree, from 1 on.
+        """Eigenvalues of the flow's Hessian at the uniform measure, by degree, from 1 on.
 
         −k(k + d − 2) c_k/β with the coefficient c_k = Γ(d/2) (2/β)^{d/2−1} I_{k+d/2−1}(β) of
         exp(β⟨x, y⟩) by Funk and Hecke; on the circle −k² I_k(β)/β. The fields are gradients of the
         harmonics of degree k, on the circle two of each. Every other field has eigenvalue 0.
+        Normalised attention divides them by c_0, on the circle I_0(β).
         (theory.md, section 11; GLPR25)
 
         Args:
@@ -97,7 +130,8 @@ class TokenLandscape(PairLandscape):
         from scipy.special import iv
 
         k, d, beta = np.arange(1, degrees + 1), self.dim, float(self.beta)
-        scale = math.gamma(d / 2) * (2 / beta) ** (d / 2 - 1)
+        own = math.gamma(d / 2) * (2 / beta) ** (d / 2 - 1)
+        scale = 1 / iv(d / 2 - 1, beta) if self.normalised else own
         return -k * (k + d - 2) * scale * iv(k + d / 2 - 1, beta) / beta
 
     @property
@@ -138,17 +172,19 @@ def equal_angles(dim: int, size: int) -> Ensemble:
 
 
 def orthogonal_cosine(
-    beta: float, tokens: int, times: Float[np.ndarray, " times"]
+    beta: float, tokens: int, times: Float[np.ndarray, " times"], normalised: bool = False
 ) -> Float[np.ndarray, " times"]:
     """The cosine γ(t) between any two of n tokens that start orthogonal (in dimension n or more).
 
-    γ' = (2/n) exp(βγ) (1 − γ) ((n − 1) γ + 1): they stay at equal angles, and meet.
+    γ' = (2/n) exp(βγ) (1 − γ) ((n − 1) γ + 1): they stay at equal angles, and meet. Normalised
+    attention divides by (exp(β) + (n − 1) exp(βγ))/n.
     (theory.md, section 11; GLPR25)
 
     Args:
         beta: β.
         tokens: n ≥ 2.
         times: increasing, from 0.
+        normalised: whether attention is.
 
     Raises:
         InvalidInput: fewer than two tokens.
@@ -159,22 +195,26 @@ def orthogonal_cosine(
         raise InvalidInput(f"tokens is {tokens}; a cosine between tokens needs two.")
 
     def slope(_: float, cosine: np.ndarray) -> np.ndarray:
-        return 2 / tokens * np.exp(beta * cosine) * (1 - cosine) * ((tokens - 1) * cosine + 1)
+        other = np.exp(beta * cosine)
+        total = (np.exp(beta) + (tokens - 1) * other) / tokens if normalised else 1.0
+        return 2 / tokens * other * (1 - cosine) * ((tokens - 1) * cosine + 1) / total
 
     span = (0.0, float(times[-1]))
     found = solve_ivp(slope, span, [0.0], t_eval=times, rtol=1e-11, atol=1e-13, method="DOP853")
     return found.y[0]
 
 
-def merging_time(beta: float, start: float, end: float) -> float:
+def merging_time(beta: float, start: float, end: float, normalised: bool = False) -> float:
     """Time in which the angle between two equal clusters on the circle falls.
 
-    α' = −exp(β cos α) sin α, so that T = ∫ exp(−β cos α)/sin α dα from `end` to `start`.
+    α' = −exp(β cos α) sin α, so that T = ∫ exp(−β cos α)/sin α dα from `end` to `start`. Normalised
+    attention divides by (exp(β) + exp(β cos α))/2.
 
     Args:
         beta: β.
         start: angle at the start, in radians.
         end: a smaller one.
+        normalised: whether attention is.
 
     Raises:
         InvalidInput: not 0 < end < start < π.
@@ -183,5 +223,11 @@ def merging_time(beta: float, start: float, end: float) -> float:
 
     if not 0 < end < start < math.pi:
         raise InvalidInput(f"end is {end} and start {start}; they need 0 < end < start < π.")
-    value, _ = quad(lambda a: math.exp(-beta * math.cos(a)) / math.sin(a), end, start, epsrel=1e-12)
+
+    def slowness(angle: float) -> float:
+        force = math.exp(-beta * math.cos(angle))
+        total = (math.exp(beta) + 1 / force) / 2 if normalised else 1.0
+        return total * force / math.sin(angle)
+
+    value, _ = quad(slowness, end, start, epsrel=1e-12)
     return value

@@ -54,9 +54,10 @@ def first_variation_field(
 
     Returns:
         Over the grid (`first`, and `second` where there are two): `first_variation` and
-        `velocity` within it. For every particle: `particle_first_variation`, its `position` and
-        `particle_velocity` within the grid, `off_grid`, how far from the grid it lies (the field
-        drawn under it is that of its projection), and its `weight`.
+        `velocity` −∇δL/δμ within it (a mobility changes its length alone). For every particle:
+        `particle_first_variation`, its `position` and `particle_velocity` within the grid,
+        `off_grid`, how far from the grid it lies (the field drawn under it is that of its
+        projection), and its `weight`.
 
     Raises:
         InvalidInput: not one or two independent directions that fit a particle, an empty grid, or

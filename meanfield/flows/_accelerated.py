@@ -81,6 +81,11 @@ class AcceleratedFlow(AbstractSchemeFlow):
                 f"landscape is bound to a {type(landscape.manifold).__name__}, along which momenta "
                 "are not carried; use a GradientFlow."
             )
+        if landscape.mobile:
+            raise InvalidInput(
+                f"landscape is a {type(landscape.unwrapped).__name__} with a mobility, which "
+                "multiplies velocities, not forces; use a GradientFlow."
+            )
         for jump in self.jumps:
             if not jump.keeps_order:
                 raise InvalidInput(

@@ -13,7 +13,7 @@ from landscapes import AbstractLandscape, Observable
 from particles import Ensemble, InvalidInput
 
 from ._base import Balance, scalar
-from ._jumps import Jump, require_rate
+from ._jumps import Diffusion, Jump, require_rate
 from ._proximal import Proximal
 from ._scheme import AbstractScheme
 from ._scheme_flow import (
@@ -31,9 +31,10 @@ PROXIMAL_SHARE = 0.5  # of ‖θ' − θ‖²/dt, that a JKO step takes off the 
 
 
 class GradientFlow(AbstractSchemeFlow):
-    """dθ/dt = −∇_θ δL/δμ[μ](θ), with d(fast)/dt = −(1/ε) ∇_fast R when there are fast variables.
+    """dθ/dt = −m ∇_θ δL/δμ[μ](θ), with d(fast)/dt = −(1/ε) ∇_fast R when there are fast variables.
 
-    (theory.md, sections 1 and 2; CB18, KS24) Further dynamics are options, and combine:
+    (theory.md, sections 1 and 2; CB18, KS24) m is the landscape's mobility, one for most. Further
+    dynamics are options, and combine:
 
     - `birth_death` α moves weights too, dp_i/dt = −α p_i (V(θ_i) − ∫V dμ) with V = δL/δμ: the
       Wasserstein–Fisher–Rao flow, −dL/dt = ∫‖∇V‖² dμ + α Var_μ(V) (LMS18).
@@ -112,6 +113,8 @@ class GradientFlow(AbstractSchemeFlow):
             require_fixed_step(self.scheme, "batch_size")
         if self.proximal:
             _require_particles_alone(ratio, birth_death)
+        if landscape.mobile:
+            _require_velocities_alone(landscape, self.proximal, birth_death, self.jumps)
 
     @property
     def random(self) -> bool:
@@ -186,8 +189,8 @@ class GradientFlow(AbstractSchemeFlow):
     ) -> Rates:
         moves = self._moves_weights
         found = landscape.first_order(ensemble, y.fast, potential=moves, chunk=self.chunk)
-        value, gradient, slope = found.value, found.gradient, found.slope
-        growth, rate = None, ensemble.inner(gradient, gradient)
+        value, slope, velocity = found.value, found.slope, found.velocity
+        growth, rate = None, -ensemble.inner(found.gradient, velocity)
         if found.potential is not None:
             excess = found.potential - jnp.sum(ensemble.probabilities * found.potential)
             growth = -jnp.asarray(self.birth_death, value.dtype) * excess
@@ -196,8 +199,33 @@ class GradientFlow(AbstractSchemeFlow):
             inverse = jnp.asarray(self.inverse_ratio, value.dtype)
             rate = rate + inverse * sum(jnp.sum(s**2) for s in jax.tree.leaves(slope))
             slope = jax.tree.map(lambda s: -inverse * s, slope)
-        descent = jax.tree.map(jnp.negative, gradient)
-        return Rates(found.moments, value, gradient, Moving(descent, None, growth, slope, rate))
+        moving = Moving(velocity, None, growth, slope, rate)
+        return Rates(found.moments, value, found.gradient, moving)
+
+
+def _require_velocities_alone(
+    landscape: AbstractLandscape,
+    proximal: bool,
+    birth_death: float | None,
+    jumps: tuple[Jump, ...],
+) -> None:
+    """Refuse what a mobility, which multiplies velocities, says nothing of."""
+    name = f"{type(landscape.unwrapped).__name__} has a mobility"
+    if proximal:
+        raise InvalidInput(
+            f"scheme is 'jko', a minimum in the metric without mobility, but {name}; choose "
+            "another scheme."
+        )
+    if birth_death is not None:
+        raise InvalidInput(
+            f"birth_death is {birth_death}, but {name}, which is given for particles and not for "
+            "weights; leave it out."
+        )
+    if any(isinstance(jump, Diffusion) for jump in jumps):
+        raise InvalidInput(
+            f"jumps holds Diffusion, but {name}, with which this noise has no free energy; leave "
+            "it out."
+        )
 
 
 def _require_particles_alone(ratio: float | None, birth_death: float | None) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Literal
 
 import jax
 from jaxtyping import Array, Key
@@ -32,10 +32,12 @@ class Tokens:
     """Numbers in a token; 2 is the circle."""
     beta: Annotated[float, Range(0, 80, open_low=True)] = 4.0
     """Inverse temperature β of the attention."""
+    attention: Literal["usa", "sa"] = "usa"
+    """Self-attention without its normalisation (usa), or divided by its sum, as a softmax (sa)."""
 
     def build(self, key: Key[jax.Array, ""]) -> Problem:
         """The problem; it draws nothing."""
-        landscape = TokenLandscape(self.dim, self.beta)
+        landscape = TokenLandscape(self.dim, self.beta, normalised=self.attention == "sa")
 
         def saddle(key: Key[Array, ""], size: int, missing: Sequence[int]) -> Ensemble:
             if missing:

@@ -49,13 +49,14 @@ def growth_result(
         One claim, of the fitted rate, with the trajectory and a figure.
     """
     rate = -float(pairs.values[0])
+    metric = flow.landscape.metric(saddle, chunk=flow.chunk)
     run = simulate(
         flow,
         displaced(saddle, along(saddle, pairs.fields[0], DISTANCE)),
         horizon=GROWTH_TIMES / rate,
         dt=1 / (STEPS * rate),
         record=every(0.1 / rate),
-        statistics=[component("unstable_component", saddle, pairs.fields[0])],
+        statistics=[component("unstable_component", metric, pairs.fields[0])],
         progress=progress,
         label="growth",
     )

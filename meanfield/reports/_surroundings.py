@@ -117,13 +117,13 @@ def surroundings_result(
 
 
 def _slices(result: Result, point: _Point) -> float:
-    """Along eigenvectors, the velocity and a random field; returns how far they reach."""
+    """Along eigenvectors, the steepest descent and a random field; returns how far they reach."""
     from .. import plots
 
     landscape, ensemble, found = point.landscape, point.ensemble, point.found
     fields = point.eigenvectors
     if found.kind == "not critical":
-        fields["velocity"] = landscape.velocity(ensemble)
+        fields["descent"] = jax.tree.map(jnp.negative, landscape.first_order(ensemble).gradient)
     fields["random"] = point.random
     lines = loss_lines(landscape, ensemble, fields, points=point.options.points)
     result.dataset("slices", lines)
@@ -139,26 +139,29 @@ def _slices(result: Result, point: _Point) -> float:
 
 
 def _line_claims(point: _Point, fields: dict[str, PyTree]) -> list[Claim]:
-    """Curvature along the first eigenvector and slope along the velocity, by differences."""
+    """Curvature along the first eigenvector, slope along the steepest descent, by differences."""
     found = point.found
     lowest = float(found.smallest.values[0])
     _, (curvature, noise) = _by_differences(point, fields["eigenvector 1"], lowest)
+    # Lines are of unit L²(μ) length, eigenvectors of unit length in the metric of the flow.
+    stretch = float(point.ensemble.norm(fields["eigenvector 1"])) ** -2
     claims = [
         Claim.equal(
-            "second difference of the loss along the first eigenvector is its eigenvalue",
+            "second difference of the loss along the first eigenvector is its eigenvalue"
+            + (", over its squared L²(μ) norm" if point.landscape.mobile else ""),
             "theory 1",
-            lowest,
+            lowest * stretch,
             curvature,
             relative=1e-3,
-            absolute=noise + float(found.smallest.residuals[0]),
+            absolute=noise + stretch * float(found.smallest.residuals[0]),
         )
     ]
-    if "velocity" in fields:
+    if "descent" in fields:
         largest = float(found.largest.values[-1])
-        (slope, noise), _ = _by_differences(point, fields["velocity"], largest)
+        (slope, noise), _ = _by_differences(point, fields["descent"], largest)
         claims.append(
             Claim.equal(
-                "slope of the loss along the unit velocity is −‖∇δL/δμ‖",
+                "slope of the loss along the unit field of steepest descent is −‖∇δL/δμ‖",
                 "theory 1",
                 -found.gradient_norm,
                 slope,

@@ -44,6 +44,8 @@ def first_state(
     require_step(dt)
     # The first state is computed in compiled code, which sees no values: they are checked here.
     require_finite("start" if batch else "ensemble", start.particles)
+    if not batch:
+        flow.landscape.require_fit(start)
     if batch and isinstance(key, Array) and key.ndim == 0:
         key = jax.random.split(key, jax.tree.leaves(start)[0].shape[0])
     state = begin(flow, start, dt, fast, key, batch)

@@ -87,7 +87,7 @@ def _looked(flow: AbstractFlow, state: FlowState) -> dict[str, PyTree]:
     return {
         "moments": seen.moments,
         "loss": seen.value,
-        "velocity": jax.tree.map(jnp.negative, seen.gradient),
+        "velocity": seen.velocity,
         "fast": state.fast,
     }
 

@@ -100,8 +100,8 @@ def escape_study(
         dt: step size.
         start: what is perturbed instead of the saddle: a point beside it, so that an unperturbed
             run can leave.
-        fall: share of the saddle's loss that must be lost to count as having left; small, so that
-            the linear theory predicts the time.
+        fall: share of the size of the saddle's loss that must be lost to count as having left;
+            small, so that the linear theory predicts the time.
         records: along the run.
         progress: show bars.
 
@@ -112,9 +112,10 @@ def escape_study(
         raise InvalidInput(f"seeds is {seeds}; it must be at least 1.")
     start = saddle if start is None else start
     value = float(flow.landscape.value(saddle, chunk=flow.chunk))
-    level = (1 - fall) * value
+    lost = fall * abs(value)
     keys = jax.random.split(key, seeds)
-    unstable = component("unstable_component", saddle, pairs.fields[0])
+    metric = flow.landscape.metric(saddle, chunk=flow.chunk)
+    unstable = component("unstable_component", metric, pairs.fields[0])
     found, left_out = [], {}
     for kind, perturbation in perturbations.items():
         try:
@@ -130,7 +131,7 @@ def escape_study(
             continue
         predictions = [
             second_order_prediction(
-                pairs, saddle, jax.tree.map(jnp.subtract, moved.particles, saddle.particles)
+                pairs, metric, jax.tree.map(jnp.subtract, moved.particles, saddle.particles)
             )
             for moved in starts
         ]
@@ -149,7 +150,7 @@ def escape_study(
         # Unperturbed, all seeds are one run; they share the others' compilation all the same.
         still = not any(float(saddle.norm(field)) for field in fields)
         kept = slice(0, 1) if still else slice(None)
-        reached = np.array([p.time_to(fall * value) for p in predictions[kept]])
+        reached = np.array([p.time_to(lost) for p in predictions[kept]])
         trajectory = run.trajectory.isel(seed=kept)
         losses, clock = trajectory["loss"].values, trajectory["time"].values
         found.append(
@@ -157,7 +158,7 @@ def escape_study(
                 kind,
                 norm,
                 trajectory,
-                np.array([escape_time(clock, column, level=level) for column in losses.T]),
+                np.array([escape_time(clock, column, level=value - lost) for column in losses.T]),
                 np.array([np.linalg.norm(p.overlaps) for p in predictions[kept]]),
                 np.where(reached <= horizon, reached, np.nan),
             )

@@ -79,7 +79,7 @@ def held_out_curvature(
     pairs = [smallest_eigenpair(operator, tolerance=tolerance) for operator in operators]
     fields = [pair.fields[0] for pair in pairs]
     held_out = [
-        float(ensemble.inner(field, other.apply(field)))
+        float(other.metric.inner(field, other.apply(field)))
         for field, other in zip(fields, reversed(operators), strict=True)
     ]
     return HeldOut(

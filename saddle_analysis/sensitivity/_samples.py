@@ -69,7 +69,8 @@ def measure(
         raise InvalidInput("fields is empty; give at least one vector field, such as eigenvectors.")
     columns = stacked(fields)
     value, norm, matrix = _measured(landscape, ensemble, columns, chunk)
-    return Measurement(float(value), float(norm), ritz_values(ensemble, columns, matrix))
+    metric = landscape.metric(ensemble, chunk=chunk)
+    return Measurement(float(value), float(norm), ritz_values(metric, columns, matrix))
 
 
 @eqx.filter_jit
@@ -77,9 +78,9 @@ def _measured(
     landscape: AbstractLandscape, ensemble: Ensemble, fields: PyTree, chunk: int | None
 ) -> tuple[Array, Array, Array]:
     """All of it in one compiled call: draws of equal size share the compilation."""
-    value, velocity = landscape.value_and_velocity(ensemble, chunk=chunk)
+    found = landscape.first_order(ensemble, chunk=chunk)
     operator = HessianOperator(landscape, ensemble, chunk=chunk)
-    return value, ensemble.norm(velocity), projected(operator, fields)
+    return found.value, ensemble.norm(found.gradient), projected(operator, fields)
 
 
 def sample_sensitivity(

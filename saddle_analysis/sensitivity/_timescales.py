@@ -77,14 +77,14 @@ def timescale_sensitivity(
         raise InvalidInput(
             f"landscape is a {type(landscape).__name__}, which has no fast variables."
         )
-    columns = stacked(fields)
+    columns, metric = stacked(fields), landscape.metric(ensemble, fast, chunk=chunk)
     reduced = projected(HessianOperator(landscape, ensemble, chunk=chunk), columns)
     own = projected(HessianOperator(landscape, ensemble, fast, chunk=chunk), columns)
     mixed, inner = (
         np.asarray(part, float)
         for part in _fast_blocks(landscape, ensemble, tuple(fields), fast, chunk)
     )
-    gram = scipy.linalg.block_diag(gram_matrix(ensemble, columns), np.eye(len(inner)))
+    gram = scipy.linalg.block_diag(gram_matrix(metric, columns), np.eye(len(inner)))
     rows = []
     for ratio in ratios:
         joint = np.block([[own, mixed / ratio**0.5], [mixed.T / ratio**0.5, inner / ratio]])
@@ -93,8 +93,8 @@ def timescale_sensitivity(
         {
             "curvature": ("ratio", [row[0] for row in rows], {"units": "1 / time"}),
             "index": ("ratio", [int(np.sum(row < -threshold)) for row in rows]),
-            "limit": ((), float(ritz_values(ensemble, columns, reduced)[0]), {"units": "1 / time"}),
-            "frozen": ((), float(ritz_values(ensemble, columns, own)[0]), {"units": "1 / time"}),
+            "limit": ((), float(ritz_values(metric, columns, reduced)[0]), {"units": "1 / time"}),
+            "frozen": ((), float(ritz_values(metric, columns, own)[0]), {"units": "1 / time"}),
         },
         {"ratio": ("ratio", [float(ratio) for ratio in ratios])},
     )

@@ -80,6 +80,11 @@ def interaction_spectrum(
     """
     if operator.part != "interaction":
         raise InvalidInput("operator has part 'full'; take HessianOperator(part='interaction').")
+    if operator.mobility is not None:
+        raise InvalidInput(
+            f"operator is of a {type(operator.landscape).__name__} with a mobility, which is no "
+            "function of moments; use extreme_eigenpairs."
+        )
     at = _through_moments(operator)
     flat, unravel = ravel_pytree(at.moments)
     if flat.size > max_moments:
@@ -120,7 +125,7 @@ def moment_route_pays(operator: object) -> bool:
     """Whether the eigenvalues of an operator come cheaper from its moments."""
     if not isinstance(operator, HessianOperator) or operator.part != "interaction":
         return False
-    if not isinstance(operator.curvature, FeatureCurvature):
+    if operator.mobility is not None or not isinstance(operator.curvature, FeatureCurvature):
         return False
     moments = sum(leaf.size for leaf in jax.tree.leaves(operator.curvature.moments))
     return moments <= min(PAYS_BELOW, operator.size)

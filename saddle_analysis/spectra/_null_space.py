@@ -12,6 +12,8 @@ import numpy as np
 import scipy.sparse.linalg
 from jaxtyping import Array, Float, Key, PyTree
 
+from particles.internal import scaled
+
 from ._budget import fixed_unless
 from ._operators import HessianOperator
 from ._symmetric import dense_matrix
@@ -172,7 +174,7 @@ def _judged(
     """The first order that counts along a null direction, descent confirmed by values of L."""
     field = operator.to_field(jnp.asarray(vector))
     bend, third, fourth = directional_derivatives(operator, field)
-    curvature = float(operator.ensemble.inner(field, operator.apply(field)))
+    curvature = float(operator.metric.inner(field, operator.apply(field)))
     third = float(third)
     bent = np.asarray(operator.to_vector(bend))
     correction = space.solve(bent)
@@ -227,6 +229,8 @@ def directional_derivatives(
 ) -> tuple[PyTree, Float[Array, ""], Float[Array, ""]]:
     """D³L[u, u, ·] as a field, D³L[u, u, u] and D⁴L[u, u, u, u], by nested forward mode.
 
+    The field is the derivative in the operator's metric.
+
     Args:
         operator: gives landscape, ensemble and fast variables.
         field: the direction u, leaves `(particles, ...)`.
@@ -235,10 +239,8 @@ def directional_derivatives(
 
     def gradient(s: Array) -> PyTree:
         moved = jax.tree.map(lambda x, u: x + s * u, ensemble.particles, field)
-        velocity = landscape.velocity(
-            ensemble.with_particles(moved), operator.fast, chunk=operator.chunk
-        )
-        return jax.tree.map(jnp.negative, velocity)
+        there = ensemble.with_particles(moved)
+        return landscape.first_order(there, operator.fast, chunk=operator.chunk).gradient
 
     def derivative(function: object) -> object:
         one = jnp.ones((), operator.dtype)
@@ -247,4 +249,6 @@ def directional_derivatives(
     zero = jnp.zeros((), operator.dtype)
     second = derivative(derivative(gradient))
     bend, further = jax.jvp(second, (zero,), (jnp.ones((), operator.dtype),))  # pyright: ignore
-    return bend, ensemble.inner(bend, field), ensemble.inner(further, field)
+    third, fourth = ensemble.inner(bend, field), ensemble.inner(further, field)
+    bend = bend if operator.mobility is None else scaled(bend, operator.mobility)
+    return bend, third, fourth

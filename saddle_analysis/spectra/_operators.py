@@ -14,7 +14,7 @@ from jaxtyping import Array, Float, PyTree
 
 from landscapes import AbstractLandscape, Curvature
 from particles import Ensemble, InvalidInput
-from particles.internal import require_finite, to_device
+from particles.internal import require_finite, scaled, to_device
 
 from ._symmetric import products
 
@@ -28,6 +28,10 @@ class HessianOperator(eqx.Module):
     N times the Euclidean Hessian of the particle energy. `part="interaction"` keeps the double
     integral alone: KS24's H_μ, to which the full operator reduces where ∇δL/δμ ≡ 0. Both are
     self-adjoint in the tangent inner product ⟨u, v⟩ = Σ_i p_i u_i·v_i.
+
+    On a landscape with a mobility m the operator is m H: at a critical point what linearises the
+    flow, self-adjoint in the metric Σ_i p_i u_i·v_i/m_i, that of `metric`. H and m H have the same
+    numbers of negative and of zero eigenvalues.
     (theory.md, section 1; KS24; YKS25)
 
     Args:
@@ -36,6 +40,10 @@ class HessianOperator(eqx.Module):
         fast: frozen fast variables; `None` for the two-timescale limit (the reduced Hessian).
         part: `"full"` or `"interaction"`.
         chunk: particles held at once.
+
+    Attributes:
+        mobility: m at the particles, or `None`.
+        metric: the ensemble whose inner product makes the operator symmetric.
 
     Raises:
         InvalidInput: non-finite particles, or a particle of zero weight.
@@ -53,6 +61,8 @@ class HessianOperator(eqx.Module):
     ensemble: Ensemble
     fast: PyTree | None
     curvature: Curvature
+    mobility: Float[Array, " particles"] | None
+    metric: Ensemble
     part: Part = eqx.field(static=True)
     chunk: int = eqx.field(static=True)
 
@@ -77,6 +87,10 @@ class HessianOperator(eqx.Module):
         self.landscape, self.ensemble, self.fast, self.part = landscape, ensemble, fast, part
         self.chunk = landscape.chunk(ensemble, chunk)
         self.curvature = landscape.curvature(ensemble, fast, chunk=self.chunk)
+        self.mobility, self.metric = None, ensemble
+        if landscape.mobile:
+            found = landscape.first_order(ensemble, fast, chunk=self.chunk)
+            self.mobility, self.metric = found.mobility, found.metric(ensemble)
 
     @property
     def size(self) -> int:
@@ -89,18 +103,19 @@ class HessianOperator(eqx.Module):
         return np.dtype(jnp.result_type(*jax.tree.leaves(self.ensemble.particles)))
 
     def apply(self, field: PyTree) -> PyTree:
-        """Hu, in streaming passes: `landscape.curvature`."""
-        return self.curvature(field, self.part)
+        """Hu (m H u with a mobility m), in streaming passes: `landscape.curvature`."""
+        image = self.curvature(field, self.part)
+        return image if self.mobility is None else scaled(image, self.mobility)
 
     # --- as a matrix -----------------------------------------------------------------------------
 
     def to_vector(self, field: PyTree) -> Float[Array, " size"]:
-        """Coordinates in an orthonormal basis of L²(μ): `Ensemble.to_vector`."""
-        return self.ensemble.to_vector(field)
+        """Coordinates in an orthonormal basis of the metric: `Ensemble.to_vector`."""
+        return self.metric.to_vector(field)
 
     def to_field(self, vector: Array) -> PyTree:
         """The vector field with the given coordinates; inverse of `to_vector`."""
-        return self.ensemble.to_field(vector)
+        return self.metric.to_field(vector)
 
     @eqx.filter_jit
     def matvec(self, vector: Float[Array, " size"]) -> Float[Array, " size"]:

@@ -25,7 +25,7 @@ def stacked(fields: Sequence[PyTree]) -> PyTree:
 def projected(operator: HessianOperator, fields: PyTree) -> Float[Array, "fields fields"]:
     """⟨u_i, H u_j⟩ of stacked fields, one product for each."""
     images = jax.lax.map(operator.apply, fields)
-    rows = _inner_products(operator.ensemble, fields, images)
+    rows = _inner_products(operator.metric, fields, images)
     return (rows + rows.T) / 2
 
 

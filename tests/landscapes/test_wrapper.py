@@ -33,6 +33,10 @@ class Marked(Landscape):
 
     scale: jax.Array
     convex = True
+    mobile = True
+
+    def mobility(self, particle, moments, potential):
+        return 3 * jnp.ones_like(potential)
 
     def features(self, particle):
         return self.scale * particle
@@ -87,6 +91,9 @@ THETA, MOMENTS, WEIGHTS = jnp.array([1.0, 2.0]), jnp.array([3.0, 4.0]), jnp.ones
 LOOKS: dict[str, Any] = {
     "convex": lambda one: one.convex,
     "pairwise": lambda one: one.pairwise,
+    "mobile": lambda one: one.mobile,
+    "mobility": lambda one: one.mobility(THETA, MOMENTS, MOMENTS[0]),
+    "metric": lambda one: one.metric(MU),
     "particle": lambda one: one.particle,
     "unwrapped": lambda one: one.unwrapped,
     "manifold": lambda one: one.manifold.radius,
