@@ -7,6 +7,7 @@ from ._feature_space import NearestCritical as NearestCritical
 from ._feature_space import feature_correlations as feature_correlations
 from ._feature_space import feature_space as feature_space
 from ._feature_space import nearest_critical as nearest_critical
+from ._gaussian import GaussianAttentionLandscape as GaussianAttentionLandscape
 from ._in_context import InContextError as InContextError
 from ._in_context import in_context_error as in_context_error
 from ._in_context import predict_in_context as predict_in_context

@@ -10,6 +10,7 @@ from ._gaussian_regression import neuron_gram as neuron_gram
 from ._hermite import HermiteExpansion as HermiteExpansion
 from ._hermite import hermite_expansion as hermite_expansion
 from ._modes import HermiteModes as HermiteModes
+from ._modes import covariance_root as covariance_root
 from ._modes import hidden_layer as hidden_layer
 from ._neurons import Neuron as Neuron
 from ._neurons import NeuronLandscape as NeuronLandscape

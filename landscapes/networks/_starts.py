@@ -6,17 +6,17 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
-from particles import Ensemble, Points, gaussian
+from particles import Ensemble, InvalidInput, Points, gaussian
 
-from ._gaussian_regression import GaussianRegressionLandscape
-from ._neurons import Neuron, NeuronLandscape
+from .._abstract import AbstractLandscape
+from ._neurons import Neuron
 
 Scale = float | Float[Array, ""]
 
 
 def neuron_start(
     key: Key[Array, ""],
-    landscape: NeuronLandscape | GaussianRegressionLandscape,
+    landscape: AbstractLandscape,
     size: int,
     *,
     output_mean: float = 1.0,
@@ -24,6 +24,7 @@ def neuron_start(
     scale_w: float = 1.0,
     law: Key[Array, ""] | None = None,
     points: Points = "random",
+    whiten: bool = False,
 ) -> Ensemble:
     """Neurons with E[a σ(wᵀx)] ≠ 0 of rank k: a start that has an N → ∞ limit.
 
@@ -35,16 +36,19 @@ def neuron_start(
 
     Args:
         key: random key.
-        landscape: gives the shapes.
+        landscape: of neurons; gives the shapes.
         size: number of particles N.
         output_mean: strength of the correlation between output and input weights.
         scale_a: standard deviation of the uncorrelated part of the output weights.
         scale_w: root mean square norm of the input weights.
         law: draws P instead of `key`, for starts that share one law and differ in their draws.
         points: how neurons are drawn, as in `particles.gaussian`.
+        whiten: map the draw linearly, so that w̃ and the noise together have mean zero and
+            covariance one: then E[a wᵀ], which leads the mean output, is that of the law. Neurons
+            are then no longer independent, as with `points`.
 
     Raises:
-        InvalidInput: `size` is below one, or does not suit `points`.
+        InvalidInput: `size` is below one, does not suit `points`, or is too small to whiten.
 
     Example:
         >>> import jax
@@ -56,11 +60,31 @@ def neuron_start(
     """
     key_neurons, key_directions = jax.random.split(key)
     key_directions = key_directions if law is None else law
-    scale = Neuron(a=scale_a, w=1.0)
+    if whiten and size <= (
+        coordinates := sum(leaf.size for leaf in jax.tree.leaves(landscape.particle))
+    ):
+        raise InvalidInput(
+            f"whiten is true, but {size} neurons do not span {coordinates} coordinates; draw at "
+            f"least {coordinates + 1}."
+        )
+    scale = Neuron(a=1.0 if whiten else scale_a, w=1.0)
     ensemble = gaussian(key_neurons, size, landscape.particle, scale=scale, points=points)
+    if whiten:
+        ensemble = ensemble.with_particles(_whitened(ensemble.particles, scale_a))
     return ensemble.with_particles(
         _correlated(ensemble.particles, key_directions, output_mean, scale_w)
     )
+
+
+@jax.jit
+def _whitened(drawn: Neuron, scale_a: Scale) -> Neuron:
+    """Coordinates of mean zero and covariance one, all together."""
+    a, w = drawn
+    z = jnp.concatenate([a, w], axis=1)
+    z = z - jnp.mean(z, axis=0)
+    root = jnp.linalg.cholesky(jnp.matmul(z.T, z, precision="highest") / len(z))
+    z = jax.scipy.linalg.solve_triangular(root, z.T, lower=True).T
+    return Neuron(scale_a * z[:, : a.shape[1]], z[:, a.shape[1] :])
 
 
 @jax.jit

@@ -13,6 +13,7 @@ from jaxtyping import Array, Key
 
 from landscapes import MLPAttentionLandscape
 from landscapes.mlp_attention import (
+    GaussianAttentionLandscape,
     feature_loadings,
     feature_spectrum,
     missing_name,
@@ -25,7 +26,7 @@ from particles import Ensemble, InvalidInput
 from ..results import Claim
 from ..runs import Run
 from ._hermite_targets import truncation_claims
-from ._networks import NetworkOptions, network_redraws, network_start
+from ._networks import NetworkOptions, Samples, network_redraws, network_start
 from ._options import Length, NonNegative
 from ._predictions import critical_point
 from ._problem import Features, Problem, Saddle
@@ -53,10 +54,7 @@ class Attention(NetworkOptions):
             InvalidInput: an option out of range, or a data file that cannot be used.
         """
         if self.inputs == "gaussian-pairs":
-            raise InvalidInput(
-                "problem.inputs is 'gaussian-pairs', but the loss of attention is no sum over "
-                "pairs; choose 'gaussian-modes'."
-            )
+            return self._in_pairs(self.draw(key))
         samples = self.draw(key)
         make = functools.partial(
             MLPAttentionLandscape,
@@ -87,6 +85,21 @@ class Attention(NetworkOptions):
             ],
             fresh=None if fresh is None else lambda: make(*fresh()),
         )
+
+    def _in_pairs(self, samples: Samples) -> Problem:
+        """All Gaussian inputs, in pairs of neurons."""
+        if self.context_length < math.inf:
+            raise InvalidInput(
+                f"problem.context_length is {self.context_length:g}, but problem.inputs is "
+                "'gaussian-pairs', where the limit of infinite prompts alone is known; leave it "
+                "out."
+            )
+        assert samples.teacher is not None
+        landscape = GaussianAttentionLandscape(
+            samples.teacher, self.activation, ridge=self.ridge, covariance=self.covariance
+        )
+        start = network_start(landscape, jax.random.fold_in(samples.key, 4))
+        return Problem(landscape, start, levels=named_levels(np.asarray(self.spectrum)))
 
 
 def _saddles(landscape: MLPAttentionLandscape, positions: Array) -> Saddle:

@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Array, Float, Key
 
 from landscapes import (
+    AbstractLandscape,
     Neuron,
     NeuronLandscape,
     Redraw,
@@ -26,7 +27,6 @@ from landscapes import (
 )
 from landscapes.mlp_attention import teach
 from landscapes.networks import (
-    GaussianRegressionLandscape,
     HermiteModes,
     hidden_at,
     neuron_gram,
@@ -72,7 +72,7 @@ class NetworkOptions:
     data: str = ""
     """An .npz file with arrays x (samples × inputs) and f (samples × features); empty to draw."""
     inputs: Literal["samples", "gaussian-modes", "gaussian-pairs"] = "samples"
-    """Samples, or all inputs of N(0, Σ): in Hermite modes or, for regression, in pairs."""
+    """Samples, or all inputs of N(0, Σ): in Hermite modes, or in pairs of neurons."""
     degree: Count = 5
     """Largest degree of the Hermite modes."""
     variances: tuple[Positive, ...] = ()
@@ -217,9 +217,7 @@ class NetworkOptions:
         return z if not self.variances else z * jnp.sqrt(jnp.asarray(self.variances, z.dtype))
 
 
-def network_start(
-    landscape: NeuronLandscape | GaussianRegressionLandscape, law: Key[Array, ""]
-) -> Draw:
+def network_start(landscape: AbstractLandscape, law: Key[Array, ""]) -> Draw:
     """The start of network problems: all draws share one law."""
 
     def start(key: Key[Array, ""], size: int, points: Points = "random") -> Ensemble:

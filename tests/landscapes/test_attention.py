@@ -152,6 +152,21 @@ def test_neuron_start_correlates_outputs_with_inputs():
     assert abs(np.mean(a**2) - (4 + 0.25)) < 4 * 4.25 * np.sqrt(2 / a.size)
 
 
+def test_whitened_neurons_have_the_second_moments_of_their_law():
+    landscape = attention()
+    mu = neuron_start(KEY, landscape, 64, scale_a=0.5, scale_w=3.0, whiten=True, points="sobol")
+    a, w = map(np.asarray, mu.particles)
+    directions = a.T @ w / 64 / np.sqrt(3)
+    for found, expected in (
+        (w.T @ w / 64, 3 * np.eye(3)),
+        (directions @ directions.T, np.eye(2)),
+        (a.T @ a / 64, 1.25 * np.eye(2)),
+        (a.mean(axis=0), 0),
+        (w.mean(axis=0), 0),
+    ):
+        np.testing.assert_allclose(found, np.broadcast_to(expected, found.shape), atol=1e-12)
+
+
 def test_attention_on_one_output_is_one_minus_a_correlation():
     """k = 1: L = ½ E f² (1 − corr²), uncentred; a case to check by eye."""
     rng = np.random.default_rng(0)

@@ -113,6 +113,7 @@ REFUSED = {
     ),
     r"^spectrum has 1 .* span only 0": lambda: canonical_form(jnp.zeros((4, 2)), [1.0]),
     r"^size is -1": lambda: neuron_start(KEY, attention(), -1),
+    r"^whiten is true, but 5 neurons": lambda: neuron_start(KEY, attention(), 5, whiten=True),
     r"^eigenvalues is \[0.0\]": lambda: benign_threshold([0.0]),
     r"^eigenvalues is \[\[1.0\]\]": lambda: saddle_level(np.array([[1.0]]), []),
     r"^eigenvalues is \[nan, 1.0\]": lambda: saddle_index([np.nan, 1.0], []),

@@ -90,7 +90,7 @@ def test_the_curvature_on_modes_is_followed_in_the_ridge_alone():
 @pytest.mark.parametrize(
     ("kind", "options", "message"),
     [
-        ("attention", {"inputs": "gaussian-pairs"}, "no sum over pairs"),
+        ("attention", {"inputs": "gaussian-pairs", "context_length": 9.0}, "infinite prompts"),
         ("attention", {"inputs": "gaussian-modes", "context_length": 9.0}, "infinite prompts"),
         ("regression", {"inputs": "gaussian-modes", "activation": "tanh"}, "'tanh'"),
         ("regression", {"inputs": "gaussian-modes", "whiten": True}, "problem.whiten is True"),
