@@ -154,7 +154,7 @@ class GaussianAttentionLandscape(TiledLandscape):
         return self.energy(moments), moments.cross
 
     @compiled_precisely
-    def first_order(
+    def _first_order(
         self,
         ensemble: Ensemble,
         fast: PyTree | None = None,
