@@ -11,7 +11,7 @@ from jax.core import Tracer
 from jaxtyping import Array, ArrayLike, Float, PyTree
 
 from particles import Ensemble, InvalidInput
-from particles.internal import stream_pairs, stream_sum, to_device
+from particles.internal import stream_map, stream_pairs, stream_sum, to_device
 
 from .._pairs import PairLandscape
 from .._precisely import compiled_precisely
@@ -124,6 +124,12 @@ class GaussianAttentionLandscape(TiledLandscape):
     @compiled_precisely
     def pair_moments(self, ensemble: Ensemble, *, chunk: int | None = None) -> Moments:
         """Σ°μ, in one pass over particles, and Σμμ, in one over pairs."""
+        return self._pass(ensemble, chunk)[1]
+
+    def _pass(
+        self, ensemble: Ensemble, chunk: int | None
+    ) -> tuple[Float[Array, "particles outputs"], Moments]:
+        """E[h_μσ(wᵀx)] at every particle, and the moments."""
         side = self.chunk(ensemble, chunk)
         particles, weights, mesh = ensemble.particles, ensemble.weights, ensemble.mesh
         seen = stream_pairs(
@@ -142,7 +148,7 @@ class GaussianAttentionLandscape(TiledLandscape):
             side,
             mesh,
         )
-        return Moments(self.moments(ensemble, chunk=chunk), (gram + gram.T) / 2)
+        return seen, Moments(self.moments(ensemble, chunk=chunk), (gram + gram.T) / 2)
 
     @compiled_precisely
     def value_and_moments(
@@ -164,9 +170,29 @@ class GaussianAttentionLandscape(TiledLandscape):
     ) -> FirstOrder:
         """L(μ), gradient and first variation: two passes over pairs."""
         require_no_fast(fast)
-        value, moments, linear = self._linear(ensemble, chunk)
-        found = linear.first_order(ensemble, potential=potential, chunk=chunk)
-        return found._replace(value=value, moments=moments.cross)
+        seen, moments = self._pass(ensemble, chunk)
+        value, slopes = jax.value_and_grad(self.energy)(moments)
+        linear, side = _Linear(self, slopes), self.chunk(ensemble, chunk)
+        particles, mesh = ensemble.particles, ensemble.mesh
+
+        # What the first pass gave is the slope in a; that in w has no inverse function to evaluate.
+        def turned(row: Neuron, column: Neuron, shares: Array) -> Array:
+            force = lambda w: jnp.sum(linear.interaction(row._replace(w=w), column, shares))  # noqa: E731
+            return jax.grad(force)(row.w)
+
+        between = stream_pairs(
+            turned, particles, particles, ensemble.weights, side, row_mesh=mesh, column_mesh=mesh
+        )
+        alone = jax.vmap(jax.value_and_grad(linear.potential))
+        own, slope = stream_map(alone, particles, side, mesh)
+        turn = seen @ linear.both
+        return FirstOrder(
+            value,
+            moments.cross,
+            Neuron(a=slope.a + turn, w=slope.w + between),
+            None,
+            own + jnp.sum(particles.a * turn, axis=1) if potential else None,
+        )
 
     def first_variation(
         self, ensemble: Ensemble, fast: PyTree | None = None, *, chunk: int | None = None

@@ -127,7 +127,8 @@ def _erf_amplitude(k: int, squared: Numbers) -> Numbers:
 
 
 def _erf_kernel(a: Numbers, b: Numbers, c: Numbers) -> Numbers:
-    return 2 / math.pi * jnp.arcsin(2 * c / jnp.sqrt((1 + 2 * a) * (1 + 2 * b)))
+    # Roots of each neuron, not of each pair: a table has few of them.
+    return 2 / math.pi * jnp.arcsin(c * (2 / jnp.sqrt(1 + 2 * a)) * (1 / jnp.sqrt(1 + 2 * b)))
 
 
 # --- ReLU --------------------------------------------------------------------------------------
