@@ -95,6 +95,7 @@ class Landscape(AbstractLandscape):
             )
         return jnp.asarray(risk)
 
+    @compiled_precisely
     def fast_equilibrium(self, ensemble: Ensemble, *, chunk: int | None = None) -> PyTree | None:
         """`solve_fast` of the ensemble's moments."""
         return self.solve_fast(self.moments(ensemble, chunk=chunk))

@@ -77,6 +77,7 @@ class Torus(Manifold):
         return jax.tree.map(lambda leaf: jnp.mod(leaf, self.period), particle)
 
 
+@eqx.filter_jit  # one program where a start is brought onto the manifold
 def all_nearest(manifold: Manifold, particles: PyTree) -> PyTree:
     """π of every particle along the leading axis."""
     return jax.vmap(manifold.nearest)(particles)

@@ -13,6 +13,7 @@ from jax.flatten_util import ravel_pytree
 from jax.sharding import Mesh
 from jaxtyping import Array, ArrayLike, Float, PyTree, Shaped
 
+from ._device import to_device
 from ._errors import InvalidInput
 from ._mesh import split
 from ._streaming import equal_weights, stream_sum
@@ -52,7 +53,9 @@ class Ensemble(eqx.Module):
         self, particles: PyTree, weights: ArrayLike | None = None, *, mesh: Mesh | None = None
     ):
         require_real("particles", particles)
-        particles = jax.tree.map(jnp.asarray, particles)
+        particles = jax.tree.map(
+            lambda leaf: leaf if isinstance(leaf, jax.Array) else to_device(leaf), particles
+        )
         sizes = {leaf.shape[:1] for leaf in jax.tree.leaves(particles)}
         if len(sizes) != 1 or () in sizes:
             raise InvalidInput(

@@ -46,9 +46,12 @@ class Coupling(NamedTuple):
     exact: bool
 
 
+_rows_of = jax.jit(rows_of)  # one program where there are several leaves
+
+
 def coordinates(ensemble: Ensemble) -> Float[Array, "particles parameters"]:
     """One row of numbers for each particle."""
-    return rows_of(ensemble.particles)
+    return _rows_of(ensemble.particles)
 
 
 def optimal_coupling(mu: Ensemble, nu: Ensemble, *, epsilon: float | None = None) -> Coupling:

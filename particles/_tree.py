@@ -21,6 +21,12 @@ def rows_of(tree: PyTree) -> Float[Array, "particles parameters"]:
     return jnp.concatenate([leaf.reshape(leaf.shape[0], -1) for leaf in leaves], axis=1)
 
 
+@jax.jit
+def difference(one: PyTree, other: PyTree) -> PyTree:
+    """One − other, leaf by leaf, in one program."""
+    return jax.tree.map(jnp.subtract, one, other)
+
+
 def leaf_names(tree: PyTree) -> list[str]:
     """Dotted path of every leaf, in flattening order; a bare array is called `particles`.
 

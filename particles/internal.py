@@ -16,6 +16,7 @@ from ._streaming import stream_sum as stream_sum
 from ._tensors import picked as picked
 from ._tensors import require_shape as require_shape
 from ._transport import coordinates as coordinates
+from ._tree import difference as difference
 from ._tree import leaf_names as leaf_names
 from ._tree import require_finite as require_finite
 from ._tree import require_real as require_real

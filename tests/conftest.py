@@ -9,6 +9,8 @@ import jax
 import matplotlib
 import pytest
 from costs import Costs
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 # Set before any computation starts: devices are fixed once the backend is up. Config values, unlike
 # XLA_FLAGS, are not inherited by the subprocesses some tests start, so those see what a user sees.
@@ -35,6 +37,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(Costs(), "costs")
     if config.getoption("--quick"):
         compile_quickly()
+        draw_quickly()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -70,6 +73,13 @@ def compile_quickly() -> None:
         del os.environ["XLA_FLAGS"]
     else:
         os.environ["XLA_FLAGS"] = before
+
+
+def draw_quickly() -> None:
+    """Draws every figure coarsely and without fitting its margins, which is half of its time."""
+    ConstrainedLayoutEngine.execute = lambda self, fig: {}
+    save = Figure.savefig
+    Figure.savefig = lambda self, path, **options: save(self, path, **options | {"dpi": 40})
 
 
 @pytest.fixture(params=["float32", "float64"])

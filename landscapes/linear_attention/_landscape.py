@@ -10,7 +10,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Float, Key, PyTree
 
 from particles import Ensemble, InvalidInput, Points, gaussian
 
@@ -300,8 +300,13 @@ def head_start(
         (5, 2, 2)
     """
     heads = gaussian(key, size, landscape.particle, points=points)
-    factors = jax.tree.map(lambda useful: jnp.where(useful, scale, extra), landscape.useful)
-    return heads.with_particles(jax.tree.map(jnp.multiply, heads.particles, factors))
+    factors = jax.tree.map(lambda useful: np.where(useful, scale, extra), landscape.useful)
+    return heads.with_particles(_scaled(heads.particles, factors))
+
+
+@jax.jit
+def _scaled(heads: PyTree, factors: PyTree) -> PyTree:
+    return jax.tree.map(lambda head, factor: head * factor.astype(head.dtype), heads, factors)
 
 
 def _ratio(read: Float[Array, " dim"], optimum: Float[Array, " dim"]) -> Float[Array, " dim"]:

@@ -97,6 +97,7 @@ class PromptDistribution(eqx.Module):
         return self.covariance.shape[0]
 
     @property
+    @eqx.filter_jit
     def task_moment(self) -> Float[Array, "dim dim"]:
         """E[wwᵀ] over all tasks, the fixed one with its share."""
         fixed = self.fraction * jnp.outer(self.fixed_task, self.fixed_task)

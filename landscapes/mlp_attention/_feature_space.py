@@ -205,13 +205,18 @@ def _measures(landscape: NeuronLandscape, moments: Array) -> tuple[Array, Array,
     return landscape.energy(moments), correlation, rank_measures(gram).effective
 
 
+@compiled_precisely
+def _learned(landscape: MLPAttentionLandscape, moments: Array) -> Array:
+    _, features = orthonormal_features(landscape.f)
+    return fractions_inside(features, moments, landscape.ridge)
+
+
 def _critical_measures(
     landscape: MLPAttentionLandscape, moments: Array, loss: float
 ) -> dict[str, Any]:
-    _, features = orthonormal_features(landscape.f)
     near = nearest_critical(landscape, moments)
     return {
-        "learned_fraction": fractions_inside(features, moments, landscape.ridge),
+        "learned_fraction": _learned(landscape, moments),
         "missing": missing_name(near.missing),
         "distance": near.distance,
         "level": near.level,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Literal
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Key
@@ -39,10 +40,16 @@ def bootstrap(landscape: Landscape) -> Redraw:
     x, f = samples
 
     def redraw(key: Array, size: int) -> Landscape:
-        rows = jax.random.randint(key, (_checked(size),), 0, x.shape[0])
-        return landscape.replace(x=x[rows], f=f[rows])
+        own_x, own_f = _with_replacement(key, x, f, _checked(size))
+        return landscape.replace(x=own_x, f=own_f)
 
     return redraw
+
+
+@eqx.filter_jit
+def _with_replacement(key: Array, x: Array, f: Array, size: int) -> tuple[Array, Array]:
+    rows = jax.random.randint(key, (size,), 0, x.shape[0])
+    return x[rows], f[rows]
 
 
 def fresh_samples(

@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Array, Float, PyTree
 
 from particles import Ensemble, InvalidInput
-from particles.internal import coordinates, leaf_names, require_finite, to_device
+from particles.internal import coordinates, difference, leaf_names, require_finite, to_device
 
 
 class Plane(NamedTuple):
@@ -55,7 +55,7 @@ def principal_plane(ensembles: Sequence[Ensemble], count: int = 2) -> Plane:
     origin = ensembles[-1]
     for ensemble in ensembles:
         require_like(origin, "ensembles", ensemble.particles)
-    gaps = [jax.tree.map(jnp.subtract, e.particles, origin.particles) for e in ensembles]
+    gaps = [difference(e.particles, origin.particles) for e in ensembles]
     vectors = [origin.to_vector(gap) for gap in gaps]
     precision = float(jnp.finfo(vectors[0].dtype).eps)
     flat = np.stack([np.asarray(vector, float) for vector in vectors])
@@ -66,7 +66,7 @@ def principal_plane(ensembles: Sequence[Ensemble], count: int = 2) -> Plane:
         raise InvalidInput("ensembles do not differ from each other; there is no plane to span.")
     axes = right[: min(count, rank)]
     fields = {
-        f"principal {j + 1}": origin.to_field(jnp.asarray(axis, vectors[0].dtype))
+        f"principal {j + 1}": origin.to_field(to_device(axis, vectors[0].dtype))
         for j, axis in enumerate(axes)
     }
     return Plane(origin, fields, flat @ axes.T, (size**2 / np.sum(size**2))[: len(axes)])
@@ -97,7 +97,7 @@ def orthonormal_fields(ensemble: Ensemble, fields: Mapping[str, PyTree]) -> dict
     columns = np.stack([np.asarray(vector, float) for vector in vectors.values()], axis=1)
     precision = float(jnp.finfo(next(iter(vectors.values())).dtype).eps)
     basis = orthonormal_columns(columns, list(fields), 1e3 * precision)
-    return {name: ensemble.to_field(jnp.asarray(basis[:, j])) for j, name in enumerate(fields)}
+    return {name: ensemble.to_field(to_device(basis[:, j])) for j, name in enumerate(fields)}
 
 
 def orthonormal_columns(
@@ -200,8 +200,7 @@ def principal_directions(
         [[1.0, 0.0]]
     """
     if field is None:
-        centre = ensemble.mean(lambda particle: particle)
-        moved = jax.tree.map(jnp.subtract, ensemble.particles, centre)
+        moved = _centred(ensemble)
     else:
         require_like(ensemble, "field", field)
         moved = field
@@ -218,6 +217,12 @@ def principal_directions(
         f"{name} direction {j + 1}": particle_from(ensemble, signs[j] * axes[j])
         for j in range(rank)
     }
+
+
+@jax.jit
+def _centred(ensemble: Ensemble) -> PyTree:
+    centre = ensemble.mean(lambda particle: particle)
+    return jax.tree.map(jnp.subtract, ensemble.particles, centre)
 
 
 def particle_from(

@@ -11,7 +11,7 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, Key, PyTree
 
 from particles import Ensemble, InvalidInput
-from particles.internal import coordinates
+from particles.internal import coordinates, to_device
 
 from .._abstract import AbstractLandscape
 from .._precisely import compiled_precisely
@@ -153,7 +153,7 @@ def optimality_gap(
         one = particle_from(ensemble, rows[0])
 
         def lowered(row: np.ndarray) -> tuple[float, np.ndarray]:
-            height, slope = _potential(variation, one, jnp.asarray(row))
+            height, slope = _potential(variation, one, to_device(row))
             return (float(height) - mean) / scale, np.asarray(slope, float) / scale
 
         bounds = list(zip(low, high, strict=True))
@@ -206,7 +206,7 @@ def _best_share(
     section = MixtureSection(landscape.mixture(ensemble, (alone,), chunk=chunk))
     dtype = jax.tree.leaves(ensemble.particles)[0].dtype
     losses = np.asarray(
-        section_values(landscape, section, jnp.asarray(shares[:, None], dtype), fast), float
+        section_values(landscape, section, to_device(shares[:, None], dtype), fast), float
     )
     best = int(np.nanargmin(losses))
     return float(shares[best]), float(losses[best])

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float, PyTree
+from jaxtyping import Array, Float, Int, PyTree
 
 from particles import Coupling, Ensemble, InvalidInput, optimal_coupling
+from particles.internal import difference, to_device
 
 from .._abstract import AbstractLandscape
 from ._directions import require_like
@@ -52,13 +53,21 @@ def displacement_path(mu: Ensemble, nu: Ensemble, plan: Coupling) -> Displacemen
         >>> displacement_path(mu, nu, optimal_coupling(mu, nu)).at(jnp.array([0.5])).particles
         Array([0. , 1.5], dtype=float32)
     """
-    source, target = np.asarray(plan.source), np.asarray(plan.target)
-    start = jax.tree.map(lambda leaf: leaf[source], mu.particles)
-    end = jax.tree.map(lambda leaf: leaf[target], nu.particles)
+    source, target = to_device(plan.source), to_device(plan.target)
+    start, way = _moved(mu.particles, source, nu.particles, target)
     # Equal masses stay implicit: fewer arrays, and the same compilation as any such ensemble.
     equal = bool(np.ptp(plan.mass) <= 1e-12 * plan.mass.max())
     moves = Ensemble(start, None if equal else plan.mass)
-    return DisplacementSection(moves, (jax.tree.map(jnp.subtract, end, start),))
+    return DisplacementSection(moves, (way,))
+
+
+@jax.jit
+def _moved(
+    mu: PyTree, source: Int[Array, " moves"], nu: PyTree, target: Int[Array, " moves"]
+) -> tuple[PyTree, PyTree]:
+    """Where every move starts, and how far it goes."""
+    start = jax.tree.map(lambda leaf: leaf[source], mu)
+    return start, jax.tree.map(lambda leaf, begin: leaf[target] - begin, nu, start)
 
 
 def interpolate(
@@ -120,7 +129,7 @@ def interpolate(
     )
     if not wanted or not set(wanted) <= set(KINDS):
         raise InvalidInput(f"kinds is {list(wanted)}; choose from {list(KINDS)}.")
-    grid = jnp.asarray(t[:, None], jax.tree.leaves(mu.particles)[0].dtype)
+    grid = to_device(t[:, None], jax.tree.leaves(mu.particles)[0].dtype)
     rows, lengths = [], []
     for kind in wanted:
         if kind == "displacement" and plan is None:
@@ -184,7 +193,7 @@ def _path(
             "particles or different weights; it pairs particle by particle: use displacement."
         )
     require_like(mu, "nu", nu.particles)
-    return DisplacementSection(mu, (jax.tree.map(jnp.subtract, nu.particles, mu.particles),))
+    return DisplacementSection(mu, (difference(nu.particles, mu.particles),))
 
 
 def _same_weights(mu: Ensemble, nu: Ensemble) -> bool:

@@ -7,10 +7,12 @@ from typing import NamedTuple, Protocol, runtime_checkable
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PyTree
 
 from particles import Ensemble, InvalidInput
+from particles.internal import to_device
 
 from .._abstract import AbstractLandscape
 from .._precisely import compiled_precisely
@@ -97,7 +99,6 @@ class Expansion(NamedTuple):
     curvature: Float[Array, "points axes axes"]
 
 
-@compiled_precisely
 def section_values(
     landscape: AbstractLandscape,
     section: Section,
@@ -124,10 +125,22 @@ def section_values(
         >>> section_values(landscape, section, jnp.array([[0.0], [1.0], [2.0]])).tolist()
         [2.0, 0.5, 0.0]
     """
-    return jax.lax.map(_value(landscape, section, fast, chunk), points)
+    found = _values(landscape, section, *_filled(points), fast, chunk)
+    return to_device(np.asarray(found)[: len(points)])
 
 
 @compiled_precisely
+def _values(
+    landscape: AbstractLandscape,
+    section: Section,
+    points: Array,
+    count: Array,
+    fast: PyTree | None,
+    chunk: int | None,
+) -> Array:
+    return _mapped(_value(landscape, section, fast, chunk), points, count)
+
+
 def section_expansions(
     landscape: AbstractLandscape,
     section: Section,
@@ -155,6 +168,19 @@ def section_expansions(
         >>> at.slope.tolist(), at.curvature.tolist()  # L = ½(2 − c)²
         ([[-2.0]], [[[1.0]]])
     """
+    found = _expansions(landscape, section, *_filled(points), fast, chunk)
+    return jax.tree.map(lambda leaf: to_device(np.asarray(leaf)[: len(points)]), found)
+
+
+@compiled_precisely
+def _expansions(
+    landscape: AbstractLandscape,
+    section: Section,
+    points: Array,
+    count: Array,
+    fast: PyTree | None,
+    chunk: int | None,
+) -> Expansion:
     value = _value(landscape, section, fast, chunk)
 
     # All three from one nested pass: what the outer derivative meets on the way is handed out.
@@ -170,7 +196,27 @@ def section_expansions(
         curvature, (seen, slope) = jax.jacfwd(with_slope, has_aux=True)(c)
         return Expansion(seen, slope, curvature)
 
-    return jax.lax.map(expand, points)
+    return _mapped(expand, points, count)
+
+
+def _filled(points: Array) -> tuple[Array, Array]:
+    """Points filled up to a few numbers of them, and how many they are: programs are shared."""
+    rows = np.asarray(points)
+    filled = np.zeros((max(64, 1 << (len(rows) - 1).bit_length()), rows.shape[1]), rows.dtype)
+    filled[: len(rows)] = rows
+    return to_device(filled), to_device(len(rows), np.int32)
+
+
+def _mapped(fn: Callable[[Array], PyTree], points: Array, count: Array) -> PyTree:
+    """Fn at the first `count` points, one after the other; zero at the others."""
+    empty = jax.tree.map(
+        lambda one: jnp.zeros((len(points), *one.shape), one.dtype), jax.eval_shape(fn, points[0])
+    )
+
+    def put(i: Array, rows: PyTree) -> PyTree:
+        return jax.tree.map(lambda row, one: row.at[i].set(one), rows, fn(points[i]))
+
+    return jax.lax.fori_loop(0, count, put, empty)
 
 
 def line_grid(extent: float | tuple[float, float], points: int) -> Float[np.ndarray, " points"]:

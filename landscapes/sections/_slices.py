@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
 
 from particles import Ensemble, InvalidInput
+from particles.internal import to_device
 
 from .._abstract import AbstractLandscape
 from ._directions import orthonormal_fields, unit_field
@@ -70,13 +70,13 @@ def loss_lines(
         raise InvalidInput("fields is empty; name at least one direction.")
     units = {name: unit_field(ensemble, field, name) for name, field in fields.items()}
     sections = [DisplacementSection(ensemble, (field,)) for field in units.values()]
-    zero = jnp.zeros((1, 1), jax.tree.leaves(ensemble.particles)[0].dtype)
+    zero = to_device(np.zeros((1, 1)), jax.tree.leaves(ensemble.particles)[0].dtype)
     at = [section_expansions(landscape, one, zero, fast, chunk=chunk) for one in sections]
-    value, slope, curvature = np.array([[float(leaf.ravel()[0]) for leaf in one] for one in at]).T
+    value, slope, curvature = np.array([[np.asarray(leaf).item() for leaf in one] for one in at]).T
     if extent is None:
         extent = _natural_extent(ensemble, value[0], slope, curvature)
     distance = line_grid(extent, points)
-    grid = jnp.asarray(distance[:, None], zero.dtype)
+    grid = to_device(distance[:, None], zero.dtype)
     losses = [
         np.asarray(section_values(landscape, one, grid, fast, chunk=chunk)) for one in sections
     ]
@@ -147,14 +147,14 @@ def loss_plane(
         raise InvalidInput(f"fields holds {list(fields)}; a plane has two directions.")
     named = orthonormal_fields(ensemble, fields)
     section = DisplacementSection(ensemble, tuple(named.values()))
-    zero = jnp.zeros((1, 2), jax.tree.leaves(ensemble.particles)[0].dtype)
+    zero = to_device(np.zeros((1, 2)), jax.tree.leaves(ensemble.particles)[0].dtype)
     at = section_expansions(landscape, section, zero, fast, chunk=chunk)
-    value, slope, bent = (np.asarray(leaf[0], float) for leaf in at)
+    value, slope, bent = (np.asarray(leaf, float)[0] for leaf in at)
     if extent is None:
         extent = _natural_extent(ensemble, float(value), slope, np.linalg.eigvalsh(bent))
     first, second = (line_grid(one, points) for one in _extents(extent))
     mesh = np.stack(np.meshgrid(first, second, indexing="ij"), axis=-1)
-    grid = jnp.asarray(mesh.reshape(-1, 2), zero.dtype)
+    grid = to_device(mesh.reshape(-1, 2), zero.dtype)
     loss = np.asarray(section_values(landscape, section, grid, fast, chunk=chunk))
     prediction = value + mesh @ slope + 0.5 * np.einsum("sti,ij,stj->st", mesh, bent, mesh)
     names = list(named)

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, TypeVar
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Key, PyTree
+from jaxtyping import Array, Float, Key, PyTree
 
 from landscapes import AbstractLandscape, StartWarning
 from particles import Ensemble
@@ -153,23 +153,24 @@ class AbstractFlow(eqx.Module):
         """Steps by which a time may be missed and still count as reached."""
         return 0.0 if self.controlled else 0.5
 
-    def reached(self, state: FlowState, until: float | Array) -> Bool[Array, "..."]:
-        """Whether a state, or each of a batch, is at time `until`.
+    def reached(self, time: Any, dt: Any, until: Any) -> Any:
+        """Whether a state at `time`, or each of a batch, is at time `until`; all of one dtype.
 
-        A fixed step is there at the step nearest to it.
+        A fixed step is there at the step nearest to it. Arrays of the device or of the host:
+        half a step is exact, so that both never disagree about it.
         """
-        # Exact arithmetic, so that host and compiled code never disagree about it.
-        return state.time >= jnp.asarray(until, state.time.dtype) - self.slack * state.dt
+        return time >= until - self.slack * dt
 
     def advance(self, state: FlowState, until: Array, max_steps: Array) -> FlowState:
         """Steps up to time `until` (a fixed step: to the nearest), at most `max_steps` of them.
 
         Both bounds are traced: changing them never recompiles.
         """
+        until = jnp.asarray(until, state.time.dtype)
 
         def unfinished(carry: tuple[FlowState, Array]) -> Array:
             state, tries = carry
-            return ~self.reached(state, until) & (tries < max_steps) & state.finite
+            return ~self.reached(state.time, state.dt, until) & (tries < max_steps) & state.finite
 
         def once(carry: tuple[FlowState, Array]) -> tuple[FlowState, Array]:
             state, tries = carry

@@ -261,7 +261,7 @@ def teacher_of(
     if missed > 1e-4 * float(np.abs(targets).max()):
         raise InvalidInput(f"problem: its teacher misses the targets by {missed:.1e}.")
     weights = to_device(output, landscape.f.dtype)
-    return lambda x: landscape.activation(x @ positions.T) @ weights
+    return jax.jit(lambda x: landscape.activation(x @ positions.T) @ weights)
 
 
 @jax.jit

@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 from particles import Ensemble
+from particles.internal import difference
 
 from ..problems import Count, NonNegative, Positive, Range
 
@@ -60,6 +59,6 @@ def moved(history: History | None) -> History | None:
     if history is None or len(history[1]) < 2:
         return None
     first, last = history[1][0], history[1][-1]
-    step = jax.tree.map(jnp.subtract, first.particles, last.particles)
+    step = difference(first.particles, last.particles)
     far = float(last.norm(step)) > 1e-6 * float(last.norm(last.particles))
     return history if far else None

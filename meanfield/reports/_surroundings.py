@@ -21,6 +21,7 @@ from landscapes import (
     principal_plane,
 )
 from particles import Ensemble
+from particles.internal import difference
 from saddle_analysis import CriticalityReport, along, displaced, isotropic
 
 from ..problems import require_ranges
@@ -183,7 +184,7 @@ def _by_differences(
     landscape, ensemble = point.landscape, point.ensemble
     precision = float(jnp.finfo(jax.tree.leaves(ensemble.particles)[0].dtype).eps)
     size = float(ensemble.norm(ensemble.particles)) or 1.0
-    value = abs(float(landscape.value(ensemble)))
+    value = abs(float(point.found.value))
     length = min(size, (value / abs(curvature)) ** 0.5 if curvature and value else size)
     step = precision ** (1 / 6) * length
     line = loss_lines(landscape, ensemble, {"line": field}, extent=2 * step, points=5)
@@ -261,7 +262,7 @@ def _spread(point: _Point) -> dict[str, PyTree]:
     """The direction in which the particles differ most; a random one where all are equal."""
     ensemble = point.ensemble
     first = ensemble.first(1).particles
-    moved = jax.tree.map(lambda leaf, one: leaf - one, ensemble.particles, first)
+    moved = difference(ensemble.particles, first)
     if float(ensemble.norm(moved)) > 0:
         return principal_directions(ensemble, count=1)
     field = isotropic(point.key, point.landscape, ensemble, 1.0)

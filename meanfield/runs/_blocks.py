@@ -124,7 +124,7 @@ def record_now(
     batch: bool,
 ) -> tuple[FlowState, End | None]:
     """Write what is due now; give up seeds whose numbers cannot be trusted, at last the run."""
-    time, end = float(jnp.max(state.time)), None
+    time, end = float(np.asarray(state.time).max()), None
     for track in due:
         if tape.ends_at(track.name, time):
             continue  # two due times may share a step

@@ -22,7 +22,7 @@ from jaxtyping import PyTree
 from particles import InvalidInput
 
 from ..flows import FlowState
-from ._compiled import host_copy
+from ._compiled import host_copy, placed_like
 from ._fingerprint import Fingerprint, array_digest, differences, digests_of, text_digest
 from ._hosts import speaks
 from ._tape import Tape
@@ -77,11 +77,11 @@ class Checkpoints:
 
     def until_next(self, state: FlowState) -> int:
         """Steps left before the next save is due."""
-        return self.every_steps - int(jnp.max(state.step)) % self.every_steps
+        return self.every_steps - int(np.asarray(state.step).max()) % self.every_steps
 
     def due(self, state: FlowState) -> bool:
         """Whether a save is due now."""
-        return int(jnp.max(state.step)) % self.every_steps == 0
+        return int(np.asarray(state.step).max()) % self.every_steps == 0
 
     def latest(self) -> int | None:
         """Step of the latest checkpoint."""
@@ -104,7 +104,7 @@ class Checkpoints:
         Raises:
             OSError: the disk is full, or the directory cannot be written any more.
         """
-        step = int(jnp.max(state.step))
+        step = int(np.asarray(state.step).max())
         written = _apart(state)
         with _quiet():
             try:
@@ -215,7 +215,8 @@ class Checkpoints:
                     tape=ocp.args.StandardRestore(),
                 ),
             )
-            leaves = [found["state"][name] for name in _named(like)]
+            arrays = [found["state"][name] for name in _named(like)]
+            leaves = placed_like(arrays, jax.tree.leaves(like))
             tape: dict[str, Any] = found["tape"]
             records = {t: {n: host_copy(c) for n, c in rows.items()} for t, rows in tape.items()}
         if digests_of(leaves) != about["state"]:

@@ -111,11 +111,13 @@ def host_copy(tree: PyTree) -> Any:
     return jax.tree.map(lambda leaf: np.array(leaf, copy=True), to_host(tree))
 
 
-def placed_like(arrays: PyTree, like: FlowState) -> FlowState:
+def placed_like(arrays: PyTree, like: PyTree) -> Any:
     """Host arrays on the devices where the leaves of a state are."""
 
     def put(array: Any, leaf: Array) -> Array:  # placed as freely as the leaf, to be read alike
-        return jax.device_put(array, leaf.sharding if leaf.committed else None)
+        if leaf.committed:
+            return jax.device_put(array, leaf.sharding)
+        return to_device(array)
 
     return jax.block_until_ready(jax.tree.map(put, arrays, like))
 
@@ -204,7 +206,7 @@ def _advance_and_read(
         until, left = due[block.passed], end - jnp.max(block.state.step)
         state = each(lambda one: flow.advance(one, until, left.astype(jnp.int32)), block.state)
         there = (
-            jnp.all(flow.reached(state, until) | ~state.finite)
+            jnp.all(flow.reached(state.time, state.dt, until) | ~state.finite)
             & jnp.any(state.finite)
             & (jnp.max(state.step) < end)
         )

@@ -7,6 +7,7 @@ import functools
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
+from types import ModuleType
 from typing import Any
 
 import jax
@@ -25,6 +26,8 @@ Fingerprint = dict[str, dict[str, str]]
 #: How the work is split changes no result beyond the order of summation.
 LEFT_OUT = {"chunk", "mesh"}
 ARRAYS = (jax.Array, np.ndarray, np.generic)
+#: Bytes up to which the host forms a checksum: it needs no program for every shape.
+ON_HOST = 2**20
 
 
 def fingerprint(flow: AbstractFlow, first: FlowState) -> Fingerprint:
@@ -85,7 +88,9 @@ def digests_of(arrays: list[Any]) -> list[str]:
     if not arrays:
         return []
     raw = [jax.random.key_data(a) if _is_key(a) else a for a in arrays]
-    sums = np.array(jax.block_until_ready(_checksums(raw)), copy=True)
+    large = [a for a in raw if not _small(a)]
+    found = iter(np.array(jax.block_until_ready(_checksums(large)), copy=True) if large else ())
+    sums = [_checksum(_canonical(a), np) if _small(a) else next(found) for a in raw]
     return [f"{int(high):08x}{int(low):08x}" for high, low in sums]
 
 
@@ -105,30 +110,45 @@ def array_digest(arrays: Mapping[str, Mapping[str, np.ndarray]]) -> str:
     return total.hexdigest()
 
 
+def _small(array: Any) -> bool:
+    """Whether the host may fetch an array for its checksum."""
+    whole = not isinstance(array, jax.Array) or array.is_fully_addressable
+    return whole and array.nbytes <= ON_HOST
+
+
+def _canonical(array: Any) -> np.ndarray:
+    """On the host, in the type that JAX would give it."""
+    return np.asarray(array, jax.dtypes.canonicalize_dtype(array.dtype))
+
+
 @jax.jit
 def _checksums(arrays: list[Array]) -> UInt32[Array, "arrays 2"]:
-    return jnp.stack([jnp.stack([_mixed(_words(a), salt) for salt in (1, 2)]) for a in arrays])
+    return jnp.stack([jnp.stack(_checksum(jnp.asarray(a), jnp)) for a in arrays])
 
 
-def _words(array: Array) -> UInt32[Array, " words"]:
-    """The bits of an array in 32-bit words."""
-    array = jnp.asarray(array).reshape(-1)
+def _checksum(array: Any, xp: ModuleType) -> tuple[Any, Any]:
+    """Both halves, by JAX or by NumPy: modulo 2³² they count alike."""
+    words = _words(array.reshape(-1), xp)
+    return _mixed(words, 1, xp), _mixed(words, 2, xp)
+
+
+def _words(array: Any, xp: ModuleType) -> Any:
+    """The bits of a flat array in 32-bit words."""
     if jnp.issubdtype(array.dtype, jnp.complexfloating):
-        array = jnp.concatenate([array.real, array.imag])
+        array = xp.concatenate([array.real, array.imag])
     if array.dtype == bool or array.dtype.itemsize < 4:
-        width = {1: jnp.uint8, 2: jnp.uint16}[array.dtype.itemsize]
-        raw = array.astype(width) if array.dtype == bool else array
-        return jax.lax.bitcast_convert_type(raw, width).astype(jnp.uint32)
-    return jax.lax.bitcast_convert_type(array, jnp.uint32).reshape(-1)
+        width = {1: np.uint8, 2: np.uint16}[array.dtype.itemsize]
+        return (array.astype(width) if array.dtype == bool else array.view(width)).astype(np.uint32)
+    return array.view(np.uint32)
 
 
-def _mixed(words: UInt32[Array, " words"], salt: int) -> UInt32[Array, ""]:
+def _mixed(words: Any, salt: int, xp: ModuleType) -> Any:
     """Σ of hashes of (word, place): a change of one word always shows; order does not matter."""
-    place = jnp.arange(words.size, dtype=jnp.uint32) * np.uint32(2) + np.uint32(salt)
+    place = xp.arange(words.size, dtype=np.uint32) * np.uint32(2) + np.uint32(salt)
     mixed = words ^ (place * np.uint32(0x9E3779B1))
     for shift, factor in ((16, 0x85EBCA6B), (13, 0xC2B2AE35), (16, 0x27D4EB2F)):
         mixed = (mixed ^ (mixed >> np.uint32(shift))) * np.uint32(factor)
-    return jnp.sum(mixed, dtype=jnp.uint32)
+    return xp.sum(mixed, dtype=np.uint32)
 
 
 def _without_landscape(flow: AbstractFlow) -> dict[str, Any]:

@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Key, PyTree
 
@@ -228,7 +227,8 @@ def _still_due(
 
 
 def _reached(flow: AbstractFlow, state: FlowState, until: float) -> bool:
-    return bool(jnp.all(flow.reached(state, until) | ~state.finite))
+    time, dt, finite = (np.asarray(leaf) for leaf in (state.time, state.dt, state.finite))
+    return bool((flow.reached(time, dt, time.dtype.type(until)) | ~finite).all())
 
 
 def _stuck(flow: AbstractFlow, state: FlowState) -> End | None:

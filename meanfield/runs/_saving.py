@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import jax.numpy as jnp
 import numpy as np
 
 from ..flows import AbstractFlow, FlowState
@@ -35,7 +34,7 @@ class Saver:
         again = self._loss(placed_like(written, state), plan)
         claimed = {"computed": computed}
         latest, first = tape.latest(plan.main.name), tape.first(plan.main.name)
-        if latest is not None and tape.ends_at(plan.main.name, float(jnp.max(state.time))):
+        if latest is not None and tape.ends_at(plan.main.name, float(np.asarray(state.time).max())):
             claimed["recorded"] = latest["loss"]
         scale = np.asarray(np.abs(again if first is None else first["loss"]))
         for name, loss in claimed.items():

@@ -12,7 +12,7 @@ from landscapes import AbstractLandscape
 from landscapes.networks import samples_of
 from particles import Ensemble, InvalidInput
 
-from ..spectra import HessianOperator, smallest_eigenpair
+from ..spectra import HessianOperator, images_of, smallest_eigenpair
 
 
 @dataclass(frozen=True)
@@ -78,10 +78,11 @@ def held_out_curvature(
     operators = [HessianOperator(half, ensemble, chunk=chunk) for half in halves]
     pairs = [smallest_eigenpair(operator, tolerance=tolerance) for operator in operators]
     fields = [pair.fields[0] for pair in pairs]
-    held_out = [
-        float(other.metric.inner(field, other.apply(field)))
-        for field, other in zip(fields, reversed(operators), strict=True)
-    ]
+    held_out = []
+    for field, other in zip(fields, reversed(operators), strict=True):
+        # ⟨u, Hu⟩ in orthonormal coordinates, by the program that is there already.
+        vector = np.asarray(other.to_vector(field))
+        held_out.append(float(vector @ images_of(other, vector[None])[0]))
     return HeldOut(
         np.array([float(pair.values[0]) for pair in pairs]),
         np.array(held_out),

@@ -27,3 +27,4 @@ from ._ritz import ritz_values as ritz_values
 from ._ritz import stacked as stacked
 from ._symmetric import MatrixOperator as MatrixOperator
 from ._symmetric import SymmetricOperator as SymmetricOperator
+from ._symmetric import images_of as images_of

@@ -27,7 +27,7 @@ from ._budget import Budget, Spending, fixed_unless
 from ._low_rank import InteractionSpectrum, interaction_spectrum, moment_route_pays
 from ._precision import PRODUCT, RESIDUAL, require_resolved, resolved_residual
 from ._sweeps import SweepRule, certain_sweep, default_capacity
-from ._symmetric import SymmetricOperator, dense_matrix, dtype_of
+from ._symmetric import SymmetricOperator, dense_matrix, dtype_of, images_of
 
 Which = Literal["smallest", "largest", "both"]
 DEFAULT = Budget()
@@ -270,25 +270,31 @@ def dense_eigenpairs(
     norm = float(np.max(np.abs(values)))
     spending = Spending(Budget(2 * operator.size + 1))
     spending.products = operator.size
-    rows = to_device(vectors[:, keep].T, dtype_of(operator))
+    rows = vectors[:, keep].T.astype(dtype_of(operator))
+    images = images_of(operator, rows)
     spectrum = np.concatenate([values[keep], np.delete(values, keep)])
-    return with_residuals(operator, rows, spectrum, target_for(norm), True, norm, spending)
+    return with_residuals(operator, rows, spectrum, target_for(norm), True, norm, spending, images)
 
 
 def with_residuals(
     operator: SymmetricOperator,
-    vectors: Float[Array, "count size"],
+    vectors: Float[Array, "count size"] | Float[np.ndarray, "count size"],
     spectrum: np.ndarray,
     target: float,
     certain: bool,
     norm: float,
     spending: Spending,
+    images: Float[np.ndarray, "count size"] | None = None,
 ) -> Eigenpairs:
-    """Rayleigh quotient, true residual and bound of every vector; `spectrum` gives the gaps."""
+    """Rayleigh quotient, true residual and bound of every vector; `spectrum` gives the gaps.
+
+    `images` are the products with the vectors, where they are known.
+    """
     values, residuals = [], []
     rows = [to_device(row) for row in to_host(vectors)]  # sliced by JAX, each would be compiled
-    for vector in rows:
-        value, residual = _rayleigh(vector, operator.matvec(vector))
+    for i, vector in enumerate(rows):
+        image = operator.matvec(vector) if images is None else to_device(images[i])
+        value, residual = _rayleigh(vector, image)
         values.append(float(value))
         residuals.append(float(residual))
         spending.products += 1

@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Array, Float, PyTree
 
 from particles import InvalidInput
+from particles.internal import to_device
 
 
 @runtime_checkable
@@ -96,6 +97,10 @@ def dtype_of(operator: SymmetricOperator) -> np.dtype:
     return np.dtype(getattr(operator, "dtype", None) or jnp.result_type(float))
 
 
+#: Vectors in one call of `images_of`, and numbers in them.
+AT_ONCE, LARGEST = 16, 2**20
+
+
 @eqx.filter_jit  # so that operators of one kind, as along a run, are compiled once
 def products(
     matvec: Callable[[Array], Array], vectors: Float[Array, "count size"]
@@ -104,10 +109,27 @@ def products(
     return jax.lax.map(matvec, vectors)
 
 
+def images_of(
+    operator: SymmetricOperator, vectors: Float[np.ndarray, "count size"]
+) -> Float[np.ndarray, "count size"]:
+    """The product with every vector, a few at a time: one program for any number of them."""
+    dtype, at_once = (
+        dtype_of(operator),
+        min(AT_ONCE, operator.size, max(1, LARGEST // operator.size)),
+    )
+    found = np.zeros((0, operator.size), dtype)
+    for first in range(0, len(vectors), at_once):
+        some = np.zeros((at_once, operator.size), dtype)
+        part = vectors[first : first + at_once]
+        some[: len(part)] = part
+        images = np.asarray(products(operator.matvec, to_device(some)))[: len(part)]
+        found = np.concatenate([found, images])
+    return found
+
+
 def dense_matrix(operator: SymmetricOperator) -> np.ndarray:
     """The operator as a symmetric matrix, one product per column; exactly symmetrised."""
-    identity = jnp.eye(operator.size, dtype=dtype_of(operator))
-    columns: Any = np.asarray(products(operator.matvec, identity), np.float64)
+    columns: Any = images_of(operator, np.eye(operator.size)).astype(np.float64)
     if not np.isfinite(columns).all():
         raise RuntimeError(
             "the operator gives non-finite numbers; look for a landscape that is not smooth at "
