@@ -9,8 +9,7 @@ import jax
 import matplotlib
 import pytest
 from costs import Costs
-from matplotlib.figure import Figure
-from matplotlib.layout_engine import ConstrainedLayoutEngine
+from quickly import compile_quickly, draw_quickly
 
 # Set before any computation starts: devices are fixed once the backend is up. Config values, unlike
 # XLA_FLAGS, are not inherited by the subprocesses some tests start, so those see what a user sees.
@@ -57,29 +56,6 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     one = session.config.getoption("--quick") or session.config.getoption("--optimized")
     if one and exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED:
         session.exitstatus = pytest.ExitCode.OK
-
-
-def compile_quickly() -> None:
-    """Turns off what takes XLA most of its time and pays in long runs only.
-
-    The flags are read once, with the first program; after it they leave the environment, so that
-    the processes that tests start do not inherit them.
-    """
-    before = os.environ.get("XLA_FLAGS")
-    quick = "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
-    os.environ["XLA_FLAGS"] = f"{before or ''} {quick}"
-    jax.jit(lambda x: x + 1)(1.0).block_until_ready()
-    if before is None:
-        del os.environ["XLA_FLAGS"]
-    else:
-        os.environ["XLA_FLAGS"] = before
-
-
-def draw_quickly() -> None:
-    """Draws every figure coarsely and without fitting its margins, which is half of its time."""
-    ConstrainedLayoutEngine.execute = lambda self, fig: {}
-    save = Figure.savefig
-    Figure.savefig = lambda self, path, **options: save(self, path, **options | {"dpi": 40})
 
 
 @pytest.fixture(params=["float32", "float64"])

@@ -113,13 +113,11 @@ def images_of(
     operator: SymmetricOperator, vectors: Float[np.ndarray, "count size"]
 ) -> Float[np.ndarray, "count size"]:
     """The product with every vector, a few at a time: one program for any number of them."""
-    dtype, at_once = (
-        dtype_of(operator),
-        min(AT_ONCE, operator.size, max(1, LARGEST // operator.size)),
-    )
-    found = np.zeros((0, operator.size), dtype)
+    dtype, size = dtype_of(operator), operator.size
+    at_once = min(AT_ONCE, size, max(1, LARGEST // size))
+    found = np.zeros((0, size), dtype)
     for first in range(0, len(vectors), at_once):
-        some = np.zeros((at_once, operator.size), dtype)
+        some = np.zeros((at_once, size), dtype)
         part = vectors[first : first + at_once]
         some[: len(part)] = part
         images = np.asarray(products(operator.matvec, to_device(some)))[: len(part)]

@@ -12,6 +12,7 @@ from faults.page import FIGURES, PAGE, page
 from faults.processes import environment
 from faults.python_cases import PYTHON
 from faults.tally import Tally
+from quickly import FLAGS
 
 #: Faults of each part at the least. The stress part compiles for minutes; what it does is a test in
 #: meanfield/test_consistency.py.
@@ -19,7 +20,8 @@ LEAST = {"kills": 2, "disks": 1, "inputs": 40, "damage": 2, "twins": 1}
 
 
 @pytest.mark.slow
-def test_a_sample(tmp_path: Path) -> None:
+def test_a_sample(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XLA_FLAGS", FLAGS)
     tallies = campaign(0.0, 1, list(LEAST), tmp_path, least=LEAST, sample=True)
     assert all(tally.clean for tally in tallies), [tally.failures for tally in tallies]
     tried = {tally.part: tally.tried for tally in tallies}

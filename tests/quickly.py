@@ -1,0 +1,32 @@
+"""What `--quick` changes: how programs are compiled and figures drawn, which no test looks at."""
+
+import os
+
+import jax
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+#: Turns off what takes XLA most of its time and pays in long runs only.
+FLAGS = "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
+
+
+def compile_quickly() -> None:
+    """Compiles without optimizing.
+
+    The flags are read once, with the first program; after it they leave the environment, so that
+    the processes that tests start do not inherit them.
+    """
+    before = os.environ.get("XLA_FLAGS")
+    os.environ["XLA_FLAGS"] = f"{before or ''} {FLAGS}"
+    jax.jit(lambda x: x + 1)(1.0).block_until_ready()
+    if before is None:
+        del os.environ["XLA_FLAGS"]
+    else:
+        os.environ["XLA_FLAGS"] = before
+
+
+def draw_quickly() -> None:
+    """Draws every figure coarsely and without fitting its margins, which is half of its time."""
+    ConstrainedLayoutEngine.execute = lambda self, fig: {}
+    save = Figure.savefig
+    Figure.savefig = lambda self, path, **options: save(self, path, **options | {"dpi": 40})
