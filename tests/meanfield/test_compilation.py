@@ -10,8 +10,8 @@ import pytest
 from flow_cases import Springs, never, points
 from helpers import cloud, samples
 
-from landscapes import MLPAttentionLandscape, Neuron, RegressionLandscape
-from meanfield import GradientFlow, Statistic, every, log_spaced, simulate
+from landscapes import MLPAttentionLandscape, Neuron, RegressionLandscape, loss_lines
+from meanfield import Checkpoints, GradientFlow, Statistic, every, log_spaced, simulate
 from meanfield.flows import scheme_from
 from particles import Ensemble
 from saddle_analysis import HessianOperator, extreme_eigenpairs
@@ -111,6 +111,31 @@ def test_going_on_compiles_nothing(compilations) -> None:
     compilations()
     simulate(flow, run.state, horizon=2.0)
     assert compilations() == 0
+
+
+def test_a_checkpoint_goes_on_without_compiling(compilations, tmp_path) -> None:
+    """A restored state lies as freely on its device as the one it was made from."""
+
+    def run(horizon: float, **how):
+        checkpoints = Checkpoints(tmp_path, every_steps=5)
+        flow = GradientFlow(Springs())
+        return simulate(flow, points(), horizon=horizon, dt=0.1, checkpoints=checkpoints, **how)
+
+    run(1.0)
+    compilations()
+    run(1.5, resume=True)
+    assert compilations() == 0
+
+
+def test_slices_of_other_numbers_of_points_compile_nothing(compilations) -> None:
+    field = jnp.ones_like(points().particles)
+    found = []
+    for count in (3, 5, 70):
+        found.append(loss_lines(Springs(), points(), {"one": field}, extent=1.0, points=count))
+        assert (compilations() == 0) == (count == 5)  # more than 64 make a longer loop
+    few, many = (lines.loss.values[0] for lines in (found[0], found[2]))
+    np.testing.assert_allclose(few[[0, 2]], many[[0, -1]], rtol=1e-12)
+    assert np.all(np.diff(many, 2) > 0)
 
 
 def test_curvature_of_another_ensemble_compiles_nothing(compilations) -> None:
