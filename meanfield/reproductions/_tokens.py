@@ -16,7 +16,7 @@ from landscapes import TokenLandscape
 from landscapes.interactions import equal_angles, merging_time, orthogonal_cosine
 from particles import Ensemble, InvalidInput
 from saddle_analysis import HessianOperator
-from saddle_analysis.curves import crossing, fit_line
+from saddle_analysis.curves import crossing
 
 from .. import plots
 from ..flows import GradientFlow
@@ -25,6 +25,16 @@ from ..results import Claim, Result
 from ..runs import Run, at, simulate, snapshots
 from ._base import Reproduction
 from ._seeds import over_seeds, seed_keys
+from ._tokens_normalised import NORMALISED, normalised
+from ._tokens_runs import (
+    EQUAL,
+    angles_of,
+    clusters_of,
+    draw_cosines,
+    gathering,
+    growth_rate,
+    on_circle,
+)
 from ._tokens_sphere import ORDERS, SPHERE, sphere
 
 if TYPE_CHECKING:
@@ -32,12 +42,9 @@ if TYPE_CHECKING:
 
 UNIFORM, CLUSTERS = "The uniform measure", "Clusters"
 ORTHOGONAL, MERGING = "Orthogonal tokens", "Two clusters merge late"
-TITLES = (UNIFORM, SPHERE, CLUSTERS, ORTHOGONAL, MERGING)
+TITLES = (UNIFORM, SPHERE, CLUSTERS, ORTHOGONAL, MERGING, NORMALISED)
 SOURCE = "GLPR25; theory 11"
-EQUAL = 64  # tokens at equal angles
-PUSH = 1e-4  # of an eigenfield, in angle, and of the random start of clusters
 ORTHOGONAL_TIME = 2.4
-LOOKS = 9  # times at which a growing mode is looked at
 APART = 2 * np.pi / 3  # angle between two clusters that merge
 MET = 0.05  # angle at which they have
 INVERSE = Annotated[float, Range(0, 80, open_low=True)]
@@ -77,6 +84,7 @@ def _parts(options: TokensOptions, progress: bool) -> Iterator[Result]:
     yield clusters(large, options.tokens, keys, progress)
     yield orthogonal(options.orthogonal, progress)
     yield merging(options.merging, progress)
+    yield normalised(options.betas, options.orthogonal, options.tokens, keys, progress)
 
 
 def uniform(betas: Sequence[float], progress: bool = False) -> Result:
@@ -120,26 +128,6 @@ def uniform(betas: Sequence[float], progress: bool = False) -> Result:
     return result
 
 
-def growth_rate(landscape: TokenLandscape, progress: bool = False) -> float:
-    """Slope of the log of the fastest mode, from equal angles pushed along its eigenfield."""
-    degree = landscape.clusters
-    angles = 2 * np.pi * np.arange(EQUAL) / EQUAL
-    start = on_circle(angles + PUSH * np.sin(degree * angles))
-    horizon = 3.0 / -float(landscape.curvatures(degree)[-1])
-    run = simulate(
-        GradientFlow(landscape, scheme="tsit5"),
-        start,
-        horizon=horizon,
-        dt=horizon / 64,
-        snapshots=at(*np.linspace(0, horizon, LOOKS)),
-        progress=progress,
-        label=f"degree {degree}",
-    )
-    times, ensembles = snapshots(run)
-    modes = [abs(np.mean(np.exp(1j * degree * angles_of(mu)))) for mu in ensembles]
-    return fit_line(np.asarray(times), np.log(modes)).slope
-
-
 def clusters(
     betas: Sequence[float], size: int, keys: Key[Array, " seeds"], progress: bool = False
 ) -> Result:
@@ -151,7 +139,7 @@ def clusters(
         landscape = TokenLandscape(2, beta)
         counts[beta] = []
         for index, key in enumerate(keys, start=1):
-            run = _gathering(landscape, size, key, progress, f"β = {beta:g}, start {index}")
+            run = gathering(landscape, size, key, progress, f"β = {beta:g}, start {index}")
             counts[beta].append(clusters_of(angles_of(run.ensemble), landscape.clusters))
             shown = run if index == 1 else shown
         median, said = over_seeds(np.array(counts[beta], float))
@@ -173,32 +161,6 @@ def clusters(
         functools.partial(draw_counts, counts=counts),
     )
     return result
-
-
-def _gathering(
-    landscape: TokenLandscape, size: int, key: Key[Array, ""], progress: bool, label: str
-) -> Run:
-    """From equal angles with a little noise, twice as long as linear growth needs."""
-    noise = PUSH * np.asarray(jax.random.normal(key, (size,)))
-    degree = landscape.clusters
-    fastest = -float(landscape.curvatures(degree)[-1])
-    horizon = 2 * np.log(np.sqrt(size) / (degree * PUSH)) / fastest
-    return simulate(
-        GradientFlow(landscape, scheme="adaptive"),
-        on_circle(2 * np.pi * np.arange(size) / size + noise),
-        horizon=float(horizon),
-        dt=float(horizon) / 1000,
-        snapshots=at(*np.linspace(0, float(horizon), 60)),
-        progress=progress,
-        label=label,
-    )
-
-
-def clusters_of(angles: np.ndarray, degree: int) -> int:
-    """Groups of tokens apart by more than a quarter of the distance of so many clusters."""
-    ordered = np.sort(np.mod(angles, 2 * np.pi))
-    gaps = np.diff(ordered, append=ordered[0] + 2 * np.pi)
-    return max(1, int(np.sum(gaps > np.pi / (2 * degree))))
 
 
 def orthogonal(counts: Sequence[int], progress: bool = False) -> Result:
@@ -293,17 +255,6 @@ def merging(betas: Sequence[float], progress: bool = False) -> Result:
     return result
 
 
-def on_circle(angles: np.ndarray) -> Ensemble:
-    """Tokens at these angles."""
-    return Ensemble(jnp.asarray(np.stack([np.cos(angles), np.sin(angles)], axis=1), float))
-
-
-def angles_of(ensemble: Ensemble) -> np.ndarray:
-    """Angles of tokens on the circle."""
-    points = np.asarray(ensemble.particles)
-    return np.arctan2(points[:, 1], points[:, 0])
-
-
 def draw_spectra(ax: Axes, spectra: dict[float, np.ndarray]) -> None:
     """Eigenvalues over e^β by degree."""
     for number, (beta, values) in enumerate(spectra.items()):
@@ -338,16 +289,6 @@ def draw_counts(ax: Axes, counts: dict[float, list[int]]) -> None:
     betas = np.linspace(1, max(counts) * 1.05, 100)
     ax.plot(betas, np.sqrt(2 * betas), color=plots.THEORY, ls="--", label="√(2β)")
     ax.set(xlabel="inverse temperature β", ylabel="clusters", title="How many")
-    plots.legend(ax)
-
-
-def draw_cosines(ax: Axes, curves: dict[int, tuple[np.ndarray, np.ndarray, np.ndarray]]) -> None:
-    """Cosines in time."""
-    for number, (count, (times, measured, exact)) in enumerate(curves.items()):
-        ax.plot(times, exact, color=f"C{number}", ls="--", lw=1)
-        ax.plot(times, measured, "o", ms=4, color=f"C{number}", label=f"{count} tokens")
-    ax.plot([], [], color=plots.QUIET, ls="--", label="its equation")
-    ax.set(xlabel="flow time t", ylabel="cosine γ", title="Orthogonal start")
     plots.legend(ax)
 
 

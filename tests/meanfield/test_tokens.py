@@ -8,6 +8,7 @@ from results import written
 from landscapes.interactions import merging_time, sphere_grid
 from meanfield.reproductions import _tokens as tokens
 from meanfield.reproductions._seeds import seed_keys
+from meanfield.reproductions._tokens_normalised import normalised
 from meanfield.reproductions._tokens_sphere import sphere
 from particles import InvalidInput
 
@@ -20,6 +21,7 @@ def test_parts(tmp_path) -> None:
             tokens.clusters([4.0], 48, seed_keys(jax.random.key(0), 2)),
             tokens.orthogonal([3]),
             tokens.merging([4.0, 6.0, 8.0]),
+            normalised([4.0], [3], 48, seed_keys(jax.random.key(0), 2)),
         ]
         for result in results:
             written(result, tmp_path)
