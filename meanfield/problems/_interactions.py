@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Literal
 
 import jax
 from jaxtyping import Key
 
 from landscapes import EnergyDistanceLandscape, RieszGasLandscape
-from particles import gaussian
+from particles import InvalidInput, gaussian
 
 from ..results import Claim
 from ..runs import Run
@@ -74,7 +74,7 @@ def second_moment_claim(gas: RieszGasLandscape, run: Run) -> Claim:
 
 @dataclass(frozen=True)
 class EnergyDistance:
-    """Energy distance to a sample of three normal clouds: a maximum mean discrepancy (SR13).
+    """Distance of a kernel (MMD) to a sample of three normal clouds (SR13, GBRSS12).
 
     Example:
         >>> EnergyDistance(samples=8).build(jax.random.key(0)).landscape.target.shape
@@ -87,14 +87,28 @@ class EnergyDistance:
     """Points of the target."""
     spread: Positive = 0.2
     """Standard deviation of each cloud; their centres are standard normal."""
+    kernel: Literal["distance", "gaussian", "laplace"] = "distance"
+    """−‖x − y‖ (the energy distance), exp(−‖x − y‖²/2w²) or exp(−‖x − y‖/w)."""
+    width: NonNegative = 0.0
+    """Width w of the kernels that have one; 0 for 1."""
 
     def build(self, key: Key[jax.Array, ""]) -> Problem:
-        """The problem; a key draws the target."""
+        """The problem; a key draws the target.
+
+        Raises:
+            InvalidInput: a width for a kernel without.
+        """
+        if self.width and self.kernel == "distance":
+            raise InvalidInput(
+                f"problem.width is {self.width}, but problem.kernel is 'distance', which has none; "
+                "leave it out, or choose another kernel."
+            )
         at, which, around = jax.random.split(key, 3)
         centres = jax.random.normal(at, (MODES, self.dim))
         rows = jax.random.randint(which, (self.samples,), 0, MODES)
         noise = jax.random.normal(around, (self.samples, self.dim))
-        landscape = EnergyDistanceLandscape(centres[rows] + self.spread * noise)
+        target = centres[rows] + self.spread * noise
+        landscape = EnergyDistanceLandscape(target, self.kernel, self.width or 1.0)
         return Problem(
             landscape,
             lambda key, size: gaussian(key, size, landscape.particle),

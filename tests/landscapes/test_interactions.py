@@ -4,11 +4,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy.spatial.distance import cdist
+from scipy.special import expi
 from scipy.stats import energy_distance
 
 from landscapes import EnergyDistanceLandscape, RieszGasLandscape
 from landscapes.interactions import hermite_points
 from meanfield import GradientFlow, simulate
+from meanfield.problems import EnergyDistance
 from particles import Ensemble, InvalidInput
 from saddle_analysis import HessianOperator
 
@@ -78,6 +81,29 @@ def test_energy_distance_is_scipy_s() -> None:
     np.testing.assert_allclose(landscape.velocity(at_target), 0, atol=1e-15)
 
 
+@pytest.mark.parametrize("kernel", ["gaussian", "laplace"])
+def test_other_kernels_are_their_dense_sums(kernel: str) -> None:
+    rng = np.random.default_rng(4)
+    x, y, w = rng.normal(size=(5, 2)), rng.normal(size=(4, 2)), 0.7
+    metric, scale = ("sqeuclidean", 2 * w**2) if kernel == "gaussian" else ("euclidean", w)
+    k = lambda a, b: np.exp(-cdist(a, b, metric) / scale).mean()  # noqa: E731
+    landscape, mu = EnergyDistanceLandscape(y, kernel, w), Ensemble(jnp.asarray(x))
+    exact = 0.5 * (k(x, x) - 2 * k(x, y) + k(y, y))
+    np.testing.assert_allclose(landscape.value(mu), exact, rtol=1e-12)
+    assert abs(float(landscape.value(Ensemble(jnp.asarray(y))))) < 1e-15
+    assert np.isfinite(landscape.velocity(mu)).all()
+
+
+def test_a_gaussian_kernel_keeps_a_far_particle_waiting() -> None:
+    """r' = −r exp(−r²/2) takes ½(Ei(r₀²/2) − Ei(r₁²/2)); a distance takes r₀ − r₁."""
+    far, near = 4.0, 1.0
+    flow = GradientFlow(EnergyDistanceLandscape(np.zeros((1, 1)), "gaussian"), scheme="tsit5")
+    time = 0.5 * (expi(far**2 / 2) - expi(near**2 / 2))
+    assert time > 10 * (far - near)
+    run = simulate(flow, Ensemble(jnp.array([[far]])), horizon=time, dt=time / 400)
+    assert float(run.ensemble.particles[0, 0]) == pytest.approx(near, rel=1e-5)
+
+
 def test_refusals() -> None:
     with pytest.raises(InvalidInput, match=r"exponent is 1.0; .* not integrable"):
         RieszGasLandscape(dim=1, exponent=1.0)
@@ -89,5 +115,11 @@ def test_refusals() -> None:
         _ = RieszGasLandscape(dim=3).level
     with pytest.raises(InvalidInput, match=r"target has shape \(3,\)"):
         EnergyDistanceLandscape(jnp.ones(3))
+    with pytest.raises(InvalidInput, match="kernel is 'box'"):
+        EnergyDistanceLandscape(jnp.ones((3, 1)), "box")
+    with pytest.raises(InvalidInput, match="width is 0"):
+        EnergyDistanceLandscape(jnp.ones((3, 1)), "gaussian", 0.0)
+    with pytest.raises(InvalidInput, match=r"problem.width is 2\.0, but problem.kernel is"):
+        EnergyDistance(width=2.0).build(jax.random.key(0))
     with pytest.raises(InvalidInput, match="needs"):
         GradientFlow(RieszGasLandscape(dim=1)).start(Ensemble(jnp.array(POINTS)), dt=0.1)
