@@ -19,6 +19,7 @@ from ._induction import INDUCTION
 from ._ks24 import KS24
 from ._langevin import LANGEVIN
 from ._mt25 import MT25
+from ._multi_head import MULTI_HEAD
 from ._tokens import TOKENS
 from ._yks25 import YKS25
 from ._zsls25_merged import ZSLS25_MERGED
@@ -36,6 +37,7 @@ REPRODUCTIONS: Mapping[str, Reproduction[Any]] = {
         INDUCTION,
         HCL23_BALANCED,
         HCL23_IMBALANCED,
+        MULTI_HEAD,
         GROKKING,
         ENERGIES,
         TOKENS,
