@@ -20,6 +20,7 @@ from ._ks24 import KS24
 from ._langevin import LANGEVIN
 from ._mt25 import MT25
 from ._multi_head import MULTI_HEAD
+from ._single_index import SINGLE_INDEX
 from ._tokens import TOKENS
 from ._yks25 import YKS25
 from ._zsls25_merged import ZSLS25_MERGED
@@ -42,6 +43,7 @@ REPRODUCTIONS: Mapping[str, Reproduction[Any]] = {
         ENERGIES,
         TOKENS,
         LANGEVIN,
+        SINGLE_INDEX,
     )
 }
 

@@ -1,10 +1,17 @@
-"""The problem of one hidden direction: starts, levels, refusals."""
+"""The problem of one hidden direction, and its reproduction, small."""
+
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import pytest
+from results import written
 
 from meanfield.problems import SingleIndex
+from meanfield.reproductions import REPRODUCTIONS
+from meanfield.reproductions import _single_index_degrees as own
+from meanfield.reproductions import _single_index_link as link
+from meanfield.reproductions._seeds import seed_keys
 from particles import InvalidInput
 
 KEY = jax.random.key(0)
@@ -43,3 +50,24 @@ def test_starts_and_levels() -> None:
 def test_refusals(options: dict, said: str) -> None:
     with pytest.raises(InvalidInput, match=said):
         SingleIndex(**options).build(KEY)
+
+
+def test_parts(tmp_path: Path) -> None:
+    keys = seed_keys(jax.random.key(1), 2)
+    with jax.enable_x64(True):
+        found = own.degrees(keys, 8, (1e-11, 1e-12, 1e-13))
+        # The second plateau comes near its level for a smaller ε only, as the report says.
+        [far] = [claim for claim in found.claims if "degrees 2 and 3" in claim.statement]
+        assert 0.85 < far.measured < 0.95
+        found.claims.remove(far)
+        written(found, tmp_path)
+        written(own.equations(keys[0], 12), tmp_path)
+        written(link.escapes(keys, (2,), (10_000, 100_000, 1_000_000)), tmp_path)
+        written(link.ratios(), tmp_path)
+
+
+def test_options_are_refused() -> None:
+    with pytest.raises(InvalidInput, match="at least three different ones"):
+        REPRODUCTIONS["single-index"].configured(ratios=(1e-3, 1e-4))
+    with pytest.raises(InvalidInput, match="exponents is empty"):
+        REPRODUCTIONS["single-index"].configured(exponents=())
