@@ -26,14 +26,14 @@ class SingleIndexOptions:
     """Of every random draw."""
     seeds: Count = 8
     """Starts that claims are stated over."""
-    neurons: Annotated[int, Range(6, 200)] = 12
-    """Neurons with readouts of their own."""
     ratios: tuple[Annotated[float, Range(1e-16, 1e-2)], ...] = (1e-11, 1e-12, 1e-13, 1e-14)
     """Timescales ε of the readouts, at least three different ones."""
     exponents: tuple[Annotated[int, Range(2, 8)], ...] = (2, 3, 4)
     """Information exponents of the targets of one shared link."""
     dims: tuple[Annotated[int, Range(100, 10**9)], ...] = (1000, 10_000, 100_000, 1_000_000)
     """Dimensions, at least three different ones."""
+    neurons: Annotated[int, Range(6, 200)] = 12
+    """Neurons with readouts of their own."""
 
     def __post_init__(self) -> None:
         for name, given in (("ratios", self.ratios), ("dims", self.dims)):
