@@ -51,7 +51,7 @@ print(json.dumps({"seconds": (many - few) / steps, "bytes": own, "beyond": beyon
 """
 
 
-def flow_step(size: int, steps: int, samples: int = 1024, devices: int = 1) -> dict:
+def flow_step(size: int, steps: int, samples: int = 256, devices: int = 1) -> dict:
     """Seconds per step, and bytes beyond the ensemble and its velocity."""
     asked = [sys.executable, "-c", RUN, *map(str, (size, steps, samples, devices))]
     return json.loads(subprocess.check_output(asked, text=True, timeout=1800))
@@ -65,7 +65,7 @@ def test_steps_against_size(benchmark, measured, largest):
     cost = {size: one["seconds"] / size for size, one in found.items()}
     assert found[largest]["beyond"] < 1e9
     for size, each in cost.items():
-        measured(f"a step of attention, M = 1,024, a particle of N = {size:,}", 1e9 * each, "ns")
+        measured(f"a step of attention, M = 256, a particle of N = {size:,}", 1e9 * each, "ns")
     measured(
         f"time a particle at N = {largest:,}, of that at N = 100,000",
         cost[largest] / cost[100_000],
@@ -79,7 +79,7 @@ def test_steps_against_size(benchmark, measured, largest):
 def test_weak_scaling(benchmark, measured, devices):
     """Twice the particles on twice the devices; on shared cores the ideal ratio is not one."""
     one = flow_step(100_000, 10)
-    many = benchmark.pedantic(flow_step, args=(100_000 * devices, 10, 1024, devices), rounds=1)
+    many = benchmark.pedantic(flow_step, args=(100_000 * devices, 10, 256, devices), rounds=1)
     ratio = many["seconds"] / one["seconds"]
     measured(
         f"a step on {devices} devices that share the cores of one, with {devices} times the "
