@@ -37,11 +37,24 @@ def measured(request: pytest.FixtureRequest) -> Callable[..., None]:
     entries = request.config.stash[TAKEN]
     topic = request.path.stem.removeprefix("bench_")
 
-    def add(what: str, value: float, unit: str = "×", *, target: str = "", **times: float) -> None:
+    def add(
+        what: str,
+        value: float,
+        unit: str = "×",
+        *,
+        target: str = "",
+        why: str = "",
+        curves: dict[str, Any] | None = None,
+        **times: float,
+    ) -> None:
         entry = {"topic": topic, "what": what, "value": float(value), "unit": unit}
         if target:
             sign, bound = target.split()
             entry |= {"target": target, "met": bool(HOLDS[sign](value, float(bound)))}
+        if why:
+            entry["why"] = why
+        if curves:
+            entry["curves"] = curves
         entries.append(entry | {"seconds": {name: float(one) for name, one in times.items()}})
 
     return add
