@@ -27,6 +27,8 @@ from ._matrix_measures import rank_measures as rank_measures
 from ._observables import Observable as Observable
 from ._pairs import Interaction as Interaction
 from ._pairs import PairLandscape as PairLandscape
+from ._positive import Positive as Positive
+from ._spaces import Space as Space
 from ._sum import Sum as Sum
 from ._variations import Curvature as Curvature
 from ._variations import FirstOrder as FirstOrder

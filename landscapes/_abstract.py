@@ -14,9 +14,10 @@ from jaxtyping import Array, Float, Key, PyTree
 from particles import Ensemble, InvalidInput
 from particles.internal import chunk_for, require_finite, stream_map, stream_sum
 
-from ._manifolds import Manifold, all_nearest
+from ._manifolds import Manifold
 from ._observables import Observable
 from ._precisely import compiled_precisely
+from ._spaces import all_points
 from ._variations import Curvature, FirstOrder, FirstVariation, Mixture, SecondVariation
 from ._warnings import StartWarning
 
@@ -156,7 +157,7 @@ class AbstractLandscape(eqx.Module):
         """The ensemble with every particle at the nearest point of the manifold."""
         if self.manifold is None:
             return ensemble
-        return ensemble.with_particles(all_nearest(self.manifold, ensemble.particles))
+        return ensemble.with_particles(all_points(self.manifold, ensemble.particles))
 
     def require_fit(self, ensemble: Ensemble) -> None:
         """Refuse an ensemble whose particles are not this landscape's.

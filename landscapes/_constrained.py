@@ -1,25 +1,35 @@
-"""Any landscape, with its particles bound to a manifold."""
+"""Any landscape, with its particles in a space: bound to a manifold, or with positive leaves."""
 
 from __future__ import annotations
 
+import jax
 from jaxtyping import Array, Float, PyTree
+
+from particles import Ensemble, InvalidInput
 
 from ._abstract import AbstractLandscape
 from ._base import Landscape
-from ._manifolds import Manifold, all_nearest
+from ._manifolds import Manifold
 from ._pairs import PairLandscape
+from ._spaces import Space, all_points
+from ._warnings import StartWarning
 from ._wrapper import LandscapeWrapper
 
 
 class Constrained(LandscapeWrapper):
-    """L on measures on a manifold: the features are those of the nearest point.
+    """L on measures on a space: the features are those of the point that a particle stands for.
 
-    Velocities are tangent, the Hessian is the Riemannian one on tangent fields and zero on normal
-    ones, and flows bring particles back to the manifold after every step. (theory.md, section 11)
+    On a manifold that is the nearest point: velocities are tangent, the Hessian is the Riemannian
+    one on tangent fields and zero on normal ones, and flows bring particles back to the manifold
+    after every step. With `Positive` leaves, particles hold r in the place of w = r²/4; what is
+    put around the landscape sees r, and `points` gives w. (theory.md, section 11)
 
     Args:
         inner: any landscape of features and a risk.
-        space: the manifold that the particles live on.
+        space: what the particles live in.
+
+    Raises:
+        InvalidInput: leaves that the particles lack, or a chart of particles bound to a manifold.
 
     Example:
         >>> import jax.numpy as jnp
@@ -38,38 +48,56 @@ class Constrained(LandscapeWrapper):
     """
 
     inner: Landscape
-    space: Manifold
+    space: Space
+
+    def __check_init__(self) -> None:
+        _require_space(self.inner, self.space)
 
     @property
-    def manifold(self) -> Manifold:
-        """Where the particles live."""
-        return self.space
+    def manifold(self) -> Manifold | None:
+        """What the particles are bound to."""
+        return self.space if isinstance(self.space, Manifold) else None
+
+    def points(self, ensemble: Ensemble) -> Ensemble:
+        """The points that the particles stand for."""
+        return ensemble.with_particles(all_points(self.space, ensemble.particles))
+
+    def concerns(self, ensemble: Ensemble) -> list[StartWarning]:
+        """Those of the inner landscape at the points, and of the space."""
+        return [*self.space.concerns(ensemble), *self.inner.concerns(self.points(ensemble))]
+
+    def require_fit(self, ensemble: Ensemble) -> None:
+        """Refuse what the inner landscape refuses at the points."""
+        self.inner.require_fit(self.points(ensemble))
 
     def features(self, particle: PyTree) -> PyTree:
-        """Φ(π(θ))."""
-        return self.inner.features(self.manifold.nearest(particle))
+        """Φ(ψ(θ))."""
+        return self.inner.features(self.space.point(particle))
 
     def feature_sum(self, particles: PyTree, weights: Float[Array, " particles"]) -> PyTree:
         """As fast as that of the inner landscape."""
-        return self.inner.feature_sum(all_nearest(self.manifold, particles), weights)
+        return self.inner.feature_sum(all_points(self.space, particles), weights)
 
     def pairing(self, particles: PyTree, dual: PyTree) -> Float[Array, " particles"]:
         """As fast as that of the inner landscape."""
-        return self.inner.pairing(all_nearest(self.manifold, particles), dual)
+        return self.inner.pairing(all_points(self.space, particles), dual)
 
     def mobility(
         self, particle: PyTree, moments: PyTree, potential: Float[Array, ""]
     ) -> Float[Array, ""]:
-        """That of the inner landscape at the nearest point."""
-        return self.inner.mobility(self.manifold.nearest(particle), moments, potential)
+        """That of the inner landscape at the point."""
+        return self.inner.mobility(self.space.point(particle), moments, potential)
 
 
 class ConstrainedPairs(PairLandscape):
-    """½ ∬ W dμ dμ + ∫ V dμ on measures on a manifold; see `Constrained`.
+    """½ ∬ W dμ dμ + ∫ V dμ on measures on a space; see `Constrained`.
 
     Args:
         inner: a landscape of pairs.
-        space: the manifold that the particles live on.
+        space: what the particles live in.
+
+    Raises:
+        InvalidInput: leaves that the particles lack, or a chart of particles bound to a manifold.
 
     Example:
         >>> import jax.numpy as jnp
@@ -82,12 +110,23 @@ class ConstrainedPairs(PairLandscape):
     """
 
     inner: PairLandscape
-    space: Manifold
+    space: Space
+
+    def __check_init__(self) -> None:
+        _require_space(self.inner, self.space)
 
     @property
-    def manifold(self) -> Manifold:
-        """Where the particles live."""
-        return self.space
+    def manifold(self) -> Manifold | None:
+        """What the particles are bound to."""
+        return self.space if isinstance(self.space, Manifold) else None
+
+    def points(self, ensemble: Ensemble) -> Ensemble:
+        """The points that the particles stand for."""
+        return ensemble.with_particles(all_points(self.space, ensemble.particles))
+
+    def concerns(self, ensemble: Ensemble) -> list[StartWarning]:
+        """Those of the inner landscape at the points, and of the space."""
+        return [*self.space.concerns(ensemble), *self.inner.concerns(self.points(ensemble))]
 
     @property
     def mobile(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
@@ -105,27 +144,37 @@ class ConstrainedPairs(PairLandscape):
         return self.inner.particle
 
     def pair(self, particle: PyTree, other: PyTree) -> Float[Array, ""]:
-        """W(π(θ), π(θ'))."""
-        nearest = self.manifold.nearest
-        return self.inner.pair(nearest(particle), nearest(other))
+        """W(ψ(θ), ψ(θ'))."""
+        return self.inner.pair(self.space.point(particle), self.space.point(other))
 
     def potential(self, particle: PyTree) -> Float[Array, ""]:
-        """V(π(θ))."""
-        return self.inner.potential(self.manifold.nearest(particle))
+        """V(ψ(θ))."""
+        return self.inner.potential(self.space.point(particle))
 
     def mobility(
         self, particle: PyTree, moments: PyTree, potential: Float[Array, ""]
     ) -> Float[Array, ""]:
-        """That of the inner landscape at the nearest point."""
-        return self.inner.mobility(self.manifold.nearest(particle), moments, potential)
+        """That of the inner landscape at the point."""
+        return self.inner.mobility(self.space.point(particle), moments, potential)
 
     def features(self, particle: PyTree) -> PyTree:
-        """Those of the inner landscape."""
-        return self.inner.features(self.manifold.nearest(particle))
+        """Those of the inner landscape at the point."""
+        return self.inner.features(self.space.point(particle))
 
     def interaction(
         self, particles: PyTree, others: PyTree, weights: Float[Array, " others"]
     ) -> Float[Array, " particles"]:
         """As fast as that of the inner landscape."""
-        rows, columns = (all_nearest(self.manifold, part) for part in (particles, others))
+        rows, columns = (all_points(self.space, part) for part in (particles, others))
         return self.inner.interaction(rows, columns, weights)
+
+
+def _require_space(inner: AbstractLandscape, space: Space) -> None:
+    if inner.particle is not None:
+        jax.eval_shape(space.point, inner.particle)  # it refuses leaves that are not there
+    if inner.manifold is not None and not isinstance(space, Manifold):
+        raise InvalidInput(
+            f"inner is bound to a {type(inner.manifold).__name__}, which a {type(space).__name__} "
+            "would bend; put the manifold around the chart: Constrained(Constrained(inner, chart), "
+            "manifold)."
+        )

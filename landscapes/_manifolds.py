@@ -17,13 +17,19 @@ from jaxtyping import PyTree
 
 from particles import InvalidInput
 
+from ._spaces import Space
 
-class Manifold(eqx.Module):
-    """Abstract base: write `nearest`."""
+
+class Manifold(Space):
+    """Abstract base: write `nearest`. Flows bring particles back to it after every step."""
 
     @abc.abstractmethod
     def nearest(self, particle: PyTree) -> PyTree:
         """π(θ), the point of the manifold nearest to a particle; smooth near the manifold."""
+
+    def point(self, particle: PyTree) -> PyTree:
+        """The nearest one."""
+        return self.nearest(particle)
 
 
 class Sphere(Manifold):
@@ -75,9 +81,3 @@ class Torus(Manifold):
     def nearest(self, particle: PyTree) -> PyTree:
         """θ modulo the period."""
         return jax.tree.map(lambda leaf: jnp.mod(leaf, self.period), particle)
-
-
-@eqx.filter_jit  # one program where a start is brought onto the manifold
-def all_nearest(manifold: Manifold, particles: PyTree) -> PyTree:
-    """π of every particle along the leading axis."""
-    return jax.vmap(manifold.nearest)(particles)

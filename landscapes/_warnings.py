@@ -17,5 +17,9 @@ class TruncationWarning(StartWarning):
     """Hermite modes of too low a degree for the neurons of the start."""
 
 
+class ZeroWeightWarning(StartWarning):
+    """Weights of zero, which multiplication leaves at zero."""
+
+
 class DependentFeaturesWarning(UserWarning):
     """Target features that are linearly dependent on the samples."""

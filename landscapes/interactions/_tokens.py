@@ -13,9 +13,10 @@ from jaxtyping import Array, Float
 
 from particles import Ensemble, InvalidInput
 
-from .._manifolds import Sphere, all_nearest
+from .._manifolds import Sphere
 from .._observables import Observable
 from .._pairs import PairLandscape
+from .._spaces import all_points
 
 LARGEST = 80.0  # of β: beyond it exp(β) leaves float32
 
@@ -107,7 +108,7 @@ class TokenLandscape(PairLandscape):
         self, particles: Array, others: Array, weights: Float[Array, " others"]
     ) -> Float[Array, " particles"]:
         """By one matrix product."""
-        rows, columns = (all_nearest(self.manifold, part) for part in (particles, others))
+        rows, columns = (all_points(self.manifold, part) for part in (particles, others))
         beta = self.beta.astype(rows.dtype)
         return -jnp.exp(beta * rows @ columns.T) @ weights / beta
 
