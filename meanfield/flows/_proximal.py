@@ -19,6 +19,7 @@ PRODUCTS = 200  # Hessian products for one direction, at most
 HALVINGS = 30  # of one direction, at most
 SUFFICIENT = 1e-4  # share of the promised decrease that a step must show
 STEEP = 1e-3  # least cosine between a direction and the steepest descent
+TOLERANCE = 5e-7  # residual left, relative, or what rounding lets be
 FORCING = 0.1  # residual left in a direction, relative, at most
 
 
@@ -78,7 +79,7 @@ class Proximal(AbstractScheme):
         """The minimiser; ‖θ' − θ‖²/dt is counted as dissipated, of which L loses half at least."""
         landscape, origin = field.landscape, field.ensemble.with_particles(y.particles)
         precision = jnp.finfo(dt.dtype).eps
-        tolerance = precision**0.4  # what float64 and float32 reach well before rounding
+        tolerance = jnp.maximum(TOLERANCE, 32 * precision)
 
         def look(particles: PyTree) -> Seen:
             mu = origin.with_particles(particles)
@@ -119,8 +120,12 @@ class Proximal(AbstractScheme):
             def halve(tried: tuple[Array, Seen]) -> tuple[Array, Seen]:
                 return 0.5 * tried[0], at(0.5 * tried[0])
 
+            # Shorter ones are lost in the rounding of the particles.
+            least = precision * origin.norm(now.particles) / origin.norm(along)
+            least = jnp.maximum(least, 0.5**HALVINGS)
+
             def short(tried: tuple[Array, Seen]) -> Array:
-                return ~enough(now, tried[1], *(tried[0], slope)) & (tried[0] > 0.5**HALVINGS)
+                return ~enough(now, tried[1], *(tried[0], slope)) & (tried[0] > least)
 
             one = jnp.ones_like(dt)
             share, new = jax.lax.while_loop(short, halve, (one, at(one)))

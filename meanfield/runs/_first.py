@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Iterator
 
 import equinox as eqx
 import jax
@@ -44,8 +45,8 @@ def first_state(
     require_step(dt)
     # The first state is computed in compiled code, which sees no values: they are checked here.
     require_finite("start" if batch else "ensemble", start.particles)
-    if not batch:
-        flow.landscape.require_fit(start)
+    for one in _members(start) if batch else (start,):
+        flow.landscape.require_fit(one)
     if batch and isinstance(key, Array) and key.ndim == 0:
         key = jax.random.split(key, jax.tree.leaves(start)[0].shape[0])
     state = begin(flow, start, dt, fast, key, batch)
@@ -112,6 +113,14 @@ def restored(
             "this one would mix with; resume it, or give another directory."
         )
     return Restored(state, Tape())
+
+
+def _members(batch: Ensemble) -> Iterator[Ensemble]:
+    """The ensembles of a batch one by one."""
+    for number in range(jax.tree.leaves(batch)[0].shape[0]):
+        yield jax.tree.map(
+            lambda leaf, at=number: jax.lax.dynamic_index_in_dim(leaf, at, keepdims=False), batch
+        )
 
 
 def _continued(

@@ -152,6 +152,10 @@ def test_what_a_mobility_refuses() -> None:
     simulate(GradientFlow(tokens), Ensemble(mu.particles, jnp.ones(8)), horizon=0.01, dt=0.01)
     with pytest.raises(InvalidInput, match=r"weights between .* softmax counts all"):
         simulate(GradientFlow(tokens), uneven, horizon=1.0, dt=0.1)
+    even = mu.with_weights(mu.probabilities)
+    both = jax.tree.map(lambda *leaves: jnp.stack(leaves), even, uneven)
+    with pytest.raises(InvalidInput, match=r"weights between .* softmax counts all"):
+        simulate(GradientFlow(tokens), both, horizon=1.0, dt=0.1, batch=True)
     with pytest.raises(InvalidInput, match=r"birth_death is 0\.1, but TokenLandscape has a mob"):
         GradientFlow(tokens, birth_death=0.1)
     with pytest.raises(InvalidInput, match="scheme is 'jko', a minimum in the metric without"):
