@@ -60,6 +60,7 @@ from ._registry import Registry as Registry
 from ._regression import Regression as Regression
 from ._single_index import SingleIndex as SingleIndex
 from ._softmax_attention import SoftmaxAttention as SoftmaxAttention
+from ._spikes import Spikes as Spikes
 from ._starts import STARTS as STARTS
 from ._starts import DefaultStart as DefaultStart
 from ._starts import FileStart as FileStart

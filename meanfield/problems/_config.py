@@ -26,6 +26,7 @@ from ._registry import Registry
 from ._regression import Regression
 from ._single_index import SingleIndex
 from ._softmax_attention import SoftmaxAttention
+from ._spikes import Spikes
 from ._starts import STARTS, DefaultStart
 from ._tensors import TensorMap
 from ._tokens import Tokens
@@ -47,6 +48,7 @@ PROBLEMS: Mapping[str, type] = {
     "tokens": Tokens,
     "fourier-moments": FourierMoments,
     "single-index": SingleIndex,
+    "spikes": Spikes,
 }
 
 #: What a configuration names by kind.

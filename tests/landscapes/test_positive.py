@@ -16,6 +16,7 @@ from landscapes import (
 )
 from landscapes.moments import FourierLandscape, Spike, SpikeLandscape
 from meanfield import AcceleratedFlow, GradientFlow, simulate
+from meanfield.problems import Spikes
 from particles import Ensemble, InvalidInput, particle_mesh, placed
 from saddle_analysis import HessianOperator
 
@@ -122,6 +123,30 @@ def test_two_opposite_spikes_are_recovered() -> None:
         assert float((mass * off**2)[side].sum()) < 1e-10 * total
 
 
+def test_spikes_at_equal_distances_are_the_minimum() -> None:
+    """Each loses the same; the first variation is zero there and positive elsewhere."""
+    masses, orders, penalty = (1.0, 0.6, 0.3), 4, 0.3
+    problem = Spikes(masses, orders, penalty).build(jax.random.key(0))
+    landscape, lost = problem.landscape, penalty / 9
+    assert isinstance(landscape, Constrained)
+    places = 2 * np.pi * np.arange(3) / 3
+    mu = stored(3 * (np.array(masses) - lost), places)
+    assert float(landscape.value(mu)) == pytest.approx(problem.levels["spikes"], rel=1e-12)
+    nothing = mu.with_particles(jax.tree.map(jnp.zeros_like, mu.particles))
+    assert float(landscape.value(nothing)) == pytest.approx(problem.levels["nothing"])
+    still = landscape.velocity(mu)
+    np.testing.assert_allclose(still.weight, 0, atol=1e-12)
+    np.testing.assert_allclose(still.position, 0, atol=1e-12)
+    grid = 2 * np.pi * np.arange(30) / 30
+    variation = landscape.inner.first_variation(landscape.points(mu))
+    slopes = np.array([float(variation(Spike(jnp.array(1.0), jnp.array(x)))) for x in grid])
+    at = np.isin(np.arange(30), (0, 10, 20))
+    np.testing.assert_allclose(slopes[at], 0, atol=1e-12)
+    assert slopes[~at].min() > 1e-3
+    start = problem.start(jax.random.key(1), 5)
+    np.testing.assert_allclose(landscape.points(start).particles.weight, 1)
+
+
 def test_pairs_and_devices_agree() -> None:
     """½(w·w' cos(x − x')) as pairs and as features; eight devices as one."""
     pairs = ConstrainedPairs(
@@ -166,6 +191,10 @@ def test_refusals() -> None:
         SpikeLandscape([0.0], [1.0], orders=0)
     with pytest.raises(InvalidInput, match="penalty is -1"):
         spikes([0.0], [1.0]).replace(penalty=-1.0)
+    with pytest.raises(InvalidInput, match="2 spikes and orders is 1"):
+        Spikes(orders=1).build(jax.random.key(0))
+    with pytest.raises(InvalidInput, match=r"takes 1 from every mass, .* 0\.5; take one below 3"):
+        Spikes((1.0, 0.5), 2, 6.0).build(jax.random.key(0))
     (concern,) = spikes([0.0], [1.0]).concerns(Ensemble(Spike(jnp.array([1.0, 0.0]), jnp.ones(2))))
     assert "1 weights of zero" in str(concern)
     assert Constrained(FourierLandscape(), Positive()).manifold is None

@@ -27,6 +27,7 @@ KINDS = {
     "tokens": ["--problem.beta", "1"],
     "fourier-moments": [],
     "single-index": ["--problem.ratio", "0.2"],
+    "spikes": ["--problem.masses", "0.5", "--problem.orders", "1"],
     OWN: ["--problem.dim", "2", "--problem.samples", "64"],
 }
 

@@ -158,6 +158,7 @@ OPTIONS = {
     "tokens": {},
     "fourier-moments": {},
     "single-index": {"dimension": 8},
+    "spikes": {},
 }
 
 
