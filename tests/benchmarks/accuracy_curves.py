@@ -83,8 +83,8 @@ class Curve:
         """What of a better curve keeps its gain small."""
         return (
             f"errors fall as N^{best.slope:.2f} with {best.name} and as N^{self.slope:.2f} at "
-            f"random: in the {coordinates} coordinates of a particle so few points are hardly "
-            "even; random ones were not run to smaller errors, where the gain is larger."
+            f"random, where a particle has {coordinates} coordinates; the gain grows as the error "
+            f"shrinks, and random ones were run to {self.least:.1e} only."
         )
 
     def data(self) -> list[dict[str, Any]]:

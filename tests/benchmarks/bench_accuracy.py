@@ -44,10 +44,10 @@ from particles import Ensemble
 
 TARGETS = {2: 100, 5: 100, 10: 10, 20: 3}
 #: Numbers of particles, and of samples where there are any; keys of each.
-KEYS = {32: 16, 64: 16, 256: 8, 512: 8}
+KEYS = {32: 12, 64: 12, 256: 6, 512: 6}
 SAMPLED, EXACT = (64, 256, 512), (32, 64, 256)
 MODES, DEGREE = "KS24, d = 5", 5  # in more inputs there are more modes than pairs
-TOLERANCES, ESTIMATES = (2e-2, 5e-3), 3
+TOLERANCES, ESTIMATES = (2e-2, 5e-3), 2
 LARGEST, BUDGET = 128, 4.0  # particles of a level; seconds of an estimate
 SOBOL = "Sobol, whitened"
 STEPS = jnp.asarray(2**20, jnp.int32)
