@@ -73,6 +73,17 @@ class EnergyDistanceLandscape(PairLandscape):
         """A point like those of the target."""
         return jax.ShapeDtypeStruct(self.target.shape[1:], self.target.dtype)
 
+    def sample_mean(self, size: int) -> float:
+        """The mean of L over `size` independent points of the target, (k(y, y) − E k(Y, Y'))/2N.
+
+        Example:
+            >>> landscape = EnergyDistanceLandscape([[0.0], [1.0]])  # E‖Y − Y'‖ = ½
+            >>> landscape.sample_mean(4)
+            0.0625
+        """
+        one = self.target[0]
+        return (0.5 * float(self._kernel(one, one)) - float(self.constant)) / size
+
     def pair(self, particle: Array, other: Array) -> Float[Array, ""]:
         """k(x, y)."""
         return self._kernel(particle, other)

@@ -92,6 +92,8 @@ def test_other_kernels_are_their_dense_sums(kernel: str) -> None:
     np.testing.assert_allclose(landscape.value(mu), exact, rtol=1e-12)
     assert abs(float(landscape.value(Ensemble(jnp.asarray(y))))) < 1e-15
     assert np.isfinite(landscape.velocity(mu)).all()
+    pairs = [landscape.value(Ensemble(jnp.asarray(y[[i, j]]))) for i in range(4) for j in range(4)]
+    assert landscape.sample_mean(2) == pytest.approx(np.mean(pairs), rel=1e-12)
 
 
 def test_a_gaussian_kernel_keeps_a_far_particle_waiting() -> None:
