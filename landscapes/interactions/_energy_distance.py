@@ -77,8 +77,8 @@ class EnergyDistanceLandscape(PairLandscape):
         """The mean of L over `size` independent points of the target, (k(y, y) − E k(Y, Y'))/2N.
 
         Example:
-            >>> landscape = EnergyDistanceLandscape([[0.0], [1.0]])  # E‖Y − Y'‖ = ½
-            >>> landscape.sample_mean(4)
+            >>> target = jnp.array([[0.0], [1.0]])  # E‖Y − Y'‖ = ½
+            >>> EnergyDistanceLandscape(target).sample_mean(4)
             0.0625
         """
         one = self.target[0]
