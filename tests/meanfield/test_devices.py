@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import equinox as eqx
 import jax
 import numpy as np
 import pytest
@@ -16,13 +17,20 @@ from helpers import cloud, regression
 
 from landscapes import neuron_start
 from meanfield import Checkpoints, GradientFlow, Run, every, simulate
-from meanfield.flows import Diffusion, Resampling
+from meanfield.flows import Diffusion, FlowState, Resampling
 from particles import drawn_on, particle_mesh, placed
 
 pytestmark = pytest.mark.optimized
 
 KEY = jax.random.key(1)
 RUN: dict[str, Any] = {"horizon": 1.0, "dt": 0.05, "record": every(0.25)}
+
+
+def without_estimates(flow: GradientFlow, state: FlowState) -> FlowState:
+    """Without the estimated errors that a controller remembers: differences, so bits show at 1e-9."""
+    if not flow.controlled:
+        return state
+    return eqx.tree_at(lambda s: s.carried, state, state.carried[0])
 
 
 @pytest.mark.parametrize(
@@ -39,7 +47,8 @@ def test_eight_devices_equal_one(options: dict) -> None:
     one = simulate(flow, mu, key=KEY if flow.random else None, **RUN)
     many = simulate(flow, placed(mu, particle_mesh()), key=KEY if flow.random else None, **RUN)
     assert len(many.ensemble.particles.w.sharding.device_set) == 8
-    np.testing.assert_allclose(flat(many.state), flat(one.state), rtol=1e-10, atol=1e-10)
+    ends = [without_estimates(flow, run.state) for run in (many, one)]
+    np.testing.assert_allclose(*map(flat, ends), rtol=1e-10, atol=1e-10)
     for name, values in one.trajectory.drop_vars("dt").items():  # the controller magnifies bits
         np.testing.assert_allclose(many.trajectory[name], values, rtol=1e-10, atol=1e-12)
 
