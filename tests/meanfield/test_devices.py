@@ -27,7 +27,7 @@ RUN: dict[str, Any] = {"horizon": 1.0, "dt": 0.05, "record": every(0.25)}
 
 
 def without_estimates(flow: GradientFlow, state: FlowState) -> FlowState:
-    """Without the estimated errors that a controller remembers: differences, so bits show at 1e-9."""
+    """Without the errors that a controller estimates: small differences, which magnify bits."""
     if not flow.controlled:
         return state
     return eqx.tree_at(lambda s: s.carried, state, state.carried[0])
