@@ -63,7 +63,6 @@ def test_steps_against_size(benchmark, measured, largest):
     found = {size: flow_step(size, steps) for size, steps in counts.items() if size < largest}
     found[largest] = benchmark.pedantic(flow_step, args=(largest, counts[largest]), rounds=1)
     cost = {size: one["seconds"] / size for size, one in found.items()}
-    assert found[largest]["beyond"] < 1e9
     for size, each in cost.items():
         measured(f"a step of attention, M = 256, a particle of N = {size:,}", 1e9 * each, "ns")
     measured(
@@ -72,7 +71,9 @@ def test_steps_against_size(benchmark, measured, largest):
         target="≤ 1.3",
     )
     beyond = found[largest]["beyond"] / 1e6
-    measured(f"memory beyond ensemble and velocity at N = {largest:,}", beyond, "MB")
+    measured(
+        f"memory beyond ensemble and velocity at N = {largest:,}", beyond, "MB", target="≤ 1000"
+    )
 
 
 @pytest.mark.parametrize("devices", [2])
