@@ -199,14 +199,14 @@ class GaussianAttentionLandscape(TiledLandscape):
     ) -> FirstVariation:
         """δL/δμ[μ](θ) = ⟨C, E[f°aᵀσ]⟩ + 2aᵀS E[h_μσ], centred to zero μ-mean."""
         require_no_fast(fast)
-        return self._linear(ensemble, chunk)[2].first_variation(ensemble, chunk=chunk)
+        return self._linear(ensemble, chunk)[1].first_variation(ensemble, chunk=chunk)
 
     def second_variation(
         self, ensemble: Ensemble, fast: PyTree | None = None, *, chunk: int | None = None
     ) -> SecondVariation:
         """δ²L/δμ²: the pairs' 2aᵀSa' K, and the curvature of L in Σ°μ and Σμμ."""
         require_no_fast(fast)
-        _, moments, linear = self._linear(ensemble, chunk)
+        moments, linear = self._linear(ensemble, chunk)
         return _SecondVariation(linear, ensemble, moments, self.chunk(ensemble, chunk))
 
     def curvature(
@@ -214,17 +214,14 @@ class GaussianAttentionLandscape(TiledLandscape):
     ) -> Curvature:
         """The Wasserstein Hessian: a product is three passes over pairs."""
         require_no_fast(fast)
-        _, moments, linear = self._linear(ensemble, chunk)
+        moments, linear = self._linear(ensemble, chunk)
         return _Curvature(linear, ensemble, moments, self.chunk(ensemble, chunk))
 
     @compiled_precisely
-    def _linear(
-        self, ensemble: Ensemble, chunk: int | None
-    ) -> tuple[Float[Array, ""], Moments, _Linear]:
-        """L, Σ°μ and Σμμ, and the sum over pairs that has the slope of L."""
+    def _linear(self, ensemble: Ensemble, chunk: int | None) -> tuple[Moments, _Linear]:
+        """Σ°μ and Σμμ, and the sum over pairs that has the slope of L."""
         moments = self.pair_moments(ensemble, chunk=chunk)
-        value, slopes = jax.value_and_grad(self.energy)(moments)
-        return value, moments, _Linear(self, slopes)
+        return moments, _Linear(self, jax.grad(self.energy)(moments))
 
 
 class _Linear(PairLandscape):

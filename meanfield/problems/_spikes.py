@@ -49,16 +49,17 @@ class Spikes:
         count, total = len(self.masses), sum(self.masses)
         if not 1 <= count <= self.orders:
             raise InvalidInput(
-                f"masses holds {count} spikes and orders is {self.orders}; give at least one spike "
-                "and no more than orders."
+                f"problem.masses holds {count} spikes and problem.orders is {self.orders}; give at "
+                "least one spike and no more than orders."
             )
         # Σ_j D(x_i − x_j) over the spikes, in which only multiples of their number are left.
         kernel = count * (1 + 2 * (self.orders // count))
         lost = self.penalty / kernel
         if lost >= min(self.masses):
             raise InvalidInput(
-                f"penalty is {self.penalty}, which takes {lost:.3g} from every mass, and the least "
-                f"of them is {min(self.masses)}; take one below {kernel * min(self.masses):.3g}."
+                f"problem.penalty is {self.penalty}, which takes {lost:.3g} from every mass, and "
+                f"the least of them is {min(self.masses)}; take one below "
+                f"{kernel * min(self.masses):.3g}."
             )
         positions = 2 * math.pi * np.arange(count) / count
         spikes = SpikeLandscape(positions, np.asarray(self.masses), self.orders, self.penalty)

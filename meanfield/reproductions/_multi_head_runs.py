@@ -18,8 +18,8 @@ from saddle_analysis.curves import fit_line
 from .. import plots
 from ..flows import GradientFlow
 from ..results import Claim, Result
-from ..runs import at, simulate
-from ._multi_head_saddle import SMALL, by_seed, draw_levels, heads, kappa, members, share, variance
+from ..runs import at, members, simulate
+from ._multi_head_saddle import SMALL, by_seed, draw_levels, heads, kappa, share, variance
 from ._seeds import over_seeds
 
 if TYPE_CHECKING:
@@ -134,7 +134,7 @@ def many(
     )
     times, loss = by_seed(run.trajectory)
     above = loss - landscape.linear_level
-    first, ends = (members(mu, len(keys)) for mu in (starts, run.ensemble))
+    first, ends = (list(members(mu)) for mu in (starts, run.ensemble))
     balance, balance_said = over_seeds(np.array([imbalance(mu) for mu in ends]))
     before, before_said = over_seeds(np.array([imbalance(mu) for mu in first]))
     left, left_said = over_seeds(np.array([share(landscape, mu) for mu in ends]))

@@ -26,7 +26,7 @@ from .. import plots
 from ..flows import GradientFlow
 from ..reports import growth_result
 from ..results import Claim, Result
-from ..runs import at, simulate
+from ..runs import at, members, simulate
 from ._seeds import over_seeds
 
 if TYPE_CHECKING:
@@ -169,7 +169,7 @@ def among(
             label=f"{negative} of {HEADS} negative",
         )
         courses[negative] = run.trajectory
-        ends[negative] = np.array([share(landscape, mu) for mu in members(run.ensemble, len(keys))])
+        ends[negative] = np.array([share(landscape, mu) for mu in members(run.ensemble)])
     back, back_said = over_seeds(np.abs(ends[0] - 1))
     gone, gone_said = over_seeds(ends[2])
     result.claim(
@@ -215,11 +215,6 @@ def pushed(
 ) -> Ensemble:
     """Every head moved by white noise."""
     return displaced(mu, isotropic(key, landscape, mu, norm))
-
-
-def members(ensembles: Ensemble, count: int) -> list[Ensemble]:
-    """The ensembles of a batch one by one."""
-    return [jax.tree.map(lambda leaf, s=seed: leaf[s], ensembles) for seed in range(count)]
 
 
 def share(landscape: MultiHeadLandscape, mu: Ensemble) -> float:

@@ -8,13 +8,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Key
 
 from landscapes import TokenLandscape
-from landscapes.interactions import equal_angles, merging_time, orthogonal_cosine
-from particles import Ensemble, InvalidInput
+from landscapes.interactions import equal_angles, merging_time
+from particles import InvalidInput
 from saddle_analysis import HessianOperator
 from saddle_analysis.curves import crossing
 
@@ -24,16 +23,17 @@ from ..problems import Count, Range, Seed
 from ..results import Claim, Result
 from ..runs import Run, at, simulate, snapshots
 from ._base import Reproduction
-from ._seeds import over_seeds, seed_keys
+from ._seeds import seed_keys
 from ._tokens_normalised import NORMALISED, normalised
 from ._tokens_runs import (
     EQUAL,
+    SOURCE,
     angles_of,
-    clusters_of,
     draw_cosines,
-    gathering,
+    gathered,
     growth_rate,
     on_circle,
+    orthogonal_course,
 )
 from ._tokens_sphere import ORDERS, SPHERE, sphere
 
@@ -43,7 +43,6 @@ if TYPE_CHECKING:
 UNIFORM, CLUSTERS = "The uniform measure", "Clusters"
 ORTHOGONAL, MERGING = "Orthogonal tokens", "Two clusters merge late"
 TITLES = (UNIFORM, SPHERE, CLUSTERS, ORTHOGONAL, MERGING, NORMALISED)
-SOURCE = "GLPR25; theory 11"
 ORTHOGONAL_TIME = 2.4
 APART = 2 * np.pi / 3  # angle between two clusters that merge
 MET = 0.05  # angle at which they have
@@ -137,21 +136,7 @@ def clusters(
     shown: Run | None = None
     for beta in betas:
         landscape = TokenLandscape(2, beta)
-        counts[beta] = []
-        for index, key in enumerate(keys, start=1):
-            run = gathering(landscape, size, key, progress, f"β = {beta:g}, start {index}")
-            counts[beta].append(clusters_of(angles_of(run.ensemble), landscape.clusters))
-            shown = run if index == 1 else shown
-        median, said = over_seeds(np.array(counts[beta], float))
-        result.claim(
-            Claim.equal(
-                f"clusters at β = {beta:g}: the fastest degree, or one next to it ({said})",
-                SOURCE,
-                landscape.clusters,
-                median,
-                absolute=1.0,
-            )
-        )
+        counts[beta], shown = gathered(result, landscape, size, keys, progress, f"β = {beta:g}")
     assert shown is not None
     result.figure(
         "clusters",
@@ -168,29 +153,8 @@ def orthogonal(counts: Sequence[int], progress: bool = False) -> Result:
     result, beta = Result(ORTHOGONAL), 2.0
     curves = {}
     for count in counts:
-        times = np.linspace(0, ORTHOGONAL_TIME, 25)
-        run = simulate(
-            GradientFlow(TokenLandscape(count, beta), scheme="tsit5"),
-            Ensemble(jnp.eye(count)),
-            horizon=float(times[-1]),
-            dt=0.01,
-            snapshots=at(*times),
-            progress=progress,
-            label=f"{count} orthogonal tokens",
-        )
-        _, ensembles = snapshots(run)
-        measured = np.array([float(mu.particles[0] @ mu.particles[1]) for mu in ensembles])
-        exact = orthogonal_cosine(beta, count, times)
-        curves[count] = times, measured, exact
-        result.claim(
-            Claim.below(
-                f"cosine of {count} tokens from an orthogonal start, β = {beta:g}: largest "
-                "difference from its equation",
-                SOURCE,
-                bound=1e-6,
-                measured=float(np.abs(measured - exact).max()),
-            )
-        )
+        landscape, label = TokenLandscape(count, beta), f"{count} orthogonal tokens"
+        curves[count] = orthogonal_course(result, landscape, ORTHOGONAL_TIME, 25, progress, label)
     result.figure(
         "orthogonal",
         "Cosine between tokens that start orthogonal, measured and by its equation.",

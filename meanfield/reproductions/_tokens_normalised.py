@@ -8,34 +8,31 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key
 
 from landscapes import TokenLandscape
-from landscapes.interactions import equal_angles, orthogonal_cosine
+from landscapes.interactions import equal_angles
 from particles import Ensemble
 from saddle_analysis import HessianOperator
 
 from .. import plots
 from ..flows import GradientFlow
 from ..results import Claim, Result
-from ..runs import at, simulate, snapshots
-from ._seeds import over_seeds
+from ..runs import simulate
 from ._tokens_runs import (
     EQUAL,
-    angles_of,
-    clusters_of,
+    SOURCE,
     draw_cosines,
-    gathering,
+    gathered,
     growth_rate,
+    orthogonal_course,
 )
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 NORMALISED = "Normalised attention"
-SOURCE = "GLPR25; theory 11"
 LIMIT = 2 / math.e  # of the fastest rate, as β grows
 LARGE = 64.0  # β at which it is looked at
 BETA = 2.0  # of orthogonal and of random tokens
@@ -62,8 +59,13 @@ def normalised(
             relative=0.01,
         )
     )
-    _clusters(result, max(betas), size, keys, progress)
-    curves = {count: _orthogonal(result, count, progress) for count in counts}
+    steep = TokenLandscape(2, max(betas), normalised=True)
+    gathered(result, steep, size, keys, progress, f"normalised, β = {max(betas):g}")
+    curves = {}
+    for count in counts:
+        landscape = TokenLandscape(count, BETA, normalised=True)
+        label = f"{count} orthogonal tokens, normalised"
+        curves[count] = orthogonal_course(result, landscape, HORIZON, 26, progress, label)
     _random(result, keys[0], progress)
     result.figure(
         "normalised",
@@ -102,56 +104,6 @@ def _uniform(result: Result, beta: float, progress: bool) -> float:
             )
         )
     return -float(values[0])
-
-
-def _clusters(
-    result: Result, beta: float, size: int, keys: Key[Array, " seeds"], progress: bool
-) -> None:
-    """Nearly uniform tokens gather in as many clusters as without normalisation."""
-    landscape = TokenLandscape(2, beta, normalised=True)
-    found = []
-    for index, key in enumerate(keys, start=1):
-        label = f"normalised, β = {beta:g}, start {index}"
-        run = gathering(landscape, size, key, progress, label)
-        found.append(clusters_of(angles_of(run.ensemble), landscape.clusters))
-    median, said = over_seeds(np.array(found, float))
-    result.claim(
-        Claim.equal(
-            f"clusters at β = {beta:g}: the fastest degree, or one next to it ({said})",
-            SOURCE,
-            landscape.clusters,
-            median,
-            absolute=1.0,
-        )
-    )
-
-
-def _orthogonal(
-    result: Result, count: int, progress: bool
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The cosine of an orthogonal start against its equation."""
-    run = simulate(
-        GradientFlow(TokenLandscape(count, BETA, normalised=True), scheme="tsit5"),
-        Ensemble(jnp.eye(count)),
-        horizon=HORIZON,
-        dt=0.01,
-        snapshots=at(*np.linspace(0, HORIZON, 26)),
-        progress=progress,
-        label=f"{count} orthogonal tokens, normalised",
-    )
-    times, ensembles = snapshots(run)
-    measured = np.array([float(mu.particles[0] @ mu.particles[1]) for mu in ensembles])
-    exact = orthogonal_cosine(BETA, count, np.asarray(times), normalised=True)
-    result.claim(
-        Claim.below(
-            f"cosine of {count} tokens from an orthogonal start, β = {BETA:g}: largest difference "
-            "from its equation",
-            SOURCE,
-            bound=1e-6,
-            measured=float(np.abs(measured - exact).max()),
-        )
-    )
-    return np.asarray(times), measured, exact
 
 
 def _random(result: Result, key: Key[Array, ""], progress: bool) -> None:

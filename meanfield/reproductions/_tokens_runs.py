@@ -1,4 +1,4 @@
-"""Runs of tokens on the circle, and how many clusters they end in."""
+"""Runs of tokens, and what is claimed of them whether or not attention is normalised."""
 
 from __future__ import annotations
 
@@ -10,16 +10,20 @@ import numpy as np
 from jaxtyping import Array, Key
 
 from landscapes import TokenLandscape
+from landscapes.interactions import orthogonal_cosine
 from particles import Ensemble
 from saddle_analysis.curves import fit_line
 
 from .. import plots
 from ..flows import GradientFlow
+from ..results import Claim, Result
 from ..runs import Run, at, simulate, snapshots
+from ._seeds import over_seeds
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+SOURCE = "GLPR25; theory 11"
 EQUAL = 64  # tokens at equal angles
 PUSH = 1e-4  # of an eigenfield, in angle, and of the random start of clusters
 LOOKS = 9  # times at which a growing mode is looked at
@@ -62,6 +66,63 @@ def gathering(
         progress=progress,
         label=label,
     )
+
+
+def gathered(
+    result: Result,
+    landscape: TokenLandscape,
+    size: int,
+    keys: Key[Array, " seeds"],
+    progress: bool,
+    label: str,
+) -> tuple[list[int], Run]:
+    """Claims how many clusters nearly uniform tokens gather in; the counts, and the first run."""
+    counts, shown, beta = [], None, float(landscape.beta)
+    for index, key in enumerate(keys, start=1):
+        run = gathering(landscape, size, key, progress, f"{label}, start {index}")
+        counts.append(clusters_of(angles_of(run.ensemble), landscape.clusters))
+        shown = run if shown is None else shown
+    median, said = over_seeds(np.array(counts, float))
+    result.claim(
+        Claim.equal(
+            f"clusters at β = {beta:g}: the fastest degree, or one next to it ({said})",
+            SOURCE,
+            landscape.clusters,
+            median,
+            absolute=1.0,
+        )
+    )
+    assert shown is not None
+    return counts, shown
+
+
+def orthogonal_course(
+    result: Result, landscape: TokenLandscape, time: float, looks: int, progress: bool, label: str
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Claims that the cosine of an orthogonal start follows its equation; times and courses."""
+    count, beta = landscape.dim, float(landscape.beta)
+    run = simulate(
+        GradientFlow(landscape, scheme="tsit5"),
+        Ensemble(jnp.eye(count)),
+        horizon=time,
+        dt=0.01,
+        snapshots=at(*np.linspace(0, time, looks)),
+        progress=progress,
+        label=label,
+    )
+    times, ensembles = snapshots(run)
+    measured = np.array([float(mu.particles[0] @ mu.particles[1]) for mu in ensembles])
+    exact = orthogonal_cosine(beta, count, np.asarray(times), landscape.normalised)
+    result.claim(
+        Claim.below(
+            f"cosine of {count} tokens from an orthogonal start, β = {beta:g}: largest difference "
+            "from its equation",
+            SOURCE,
+            bound=1e-6,
+            measured=float(np.abs(measured - exact).max()),
+        )
+    )
+    return np.asarray(times), measured, exact
 
 
 def clusters_of(angles: np.ndarray, degree: int) -> int:

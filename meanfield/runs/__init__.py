@@ -1,6 +1,7 @@
 """The loop around a flow: records, schedules, checkpoints, stops."""
 
 from ._batches import map_batch as map_batch
+from ._batches import members as members
 from ._checkpoints import Checkpoints as Checkpoints
 from ._checkpoints import DamagedCheckpointWarning as DamagedCheckpointWarning
 from ._components import component as component

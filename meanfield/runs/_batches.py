@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
@@ -11,6 +11,14 @@ from jaxtyping import PyTree
 from landscapes import AbstractLandscape
 from particles import Ensemble
 from particles.internal import chunk_for
+
+
+def members(batch: PyTree) -> Iterator[Any]:
+    """The entries of a batch one by one: the leading axis of every leaf, by one program a shape."""
+    for number in range(jax.tree.leaves(batch)[0].shape[0]):
+        yield jax.tree.map(
+            lambda leaf, at=number: jax.lax.dynamic_index_in_dim(leaf, at, keepdims=False), batch
+        )
 
 
 def map_batch(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterator
 
 import equinox as eqx
 import jax
@@ -17,6 +16,7 @@ from particles import Ensemble, InvalidInput
 from particles.internal import require_finite
 
 from ..flows import AbstractFlow, FlowState, SharedNoise, require_step, whole_key
+from ._batches import members
 from ._checkpoints import Checkpoints, Restored
 from ._compiled import begin
 from ._fingerprint import Fingerprint
@@ -45,7 +45,7 @@ def first_state(
     require_step(dt)
     # The first state is computed in compiled code, which sees no values: they are checked here.
     require_finite("start" if batch else "ensemble", start.particles)
-    for one in _members(start) if batch else (start,):
+    for one in members(start) if batch else (start,):
         flow.landscape.require_fit(one)
     if batch and isinstance(key, Array) and key.ndim == 0:
         key = jax.random.split(key, jax.tree.leaves(start)[0].shape[0])
@@ -113,14 +113,6 @@ def restored(
             "this one would mix with; resume it, or give another directory."
         )
     return Restored(state, Tape())
-
-
-def _members(batch: Ensemble) -> Iterator[Ensemble]:
-    """The ensembles of a batch one by one."""
-    for number in range(jax.tree.leaves(batch)[0].shape[0]):
-        yield jax.tree.map(
-            lambda leaf, at=number: jax.lax.dynamic_index_in_dim(leaf, at, keepdims=False), batch
-        )
 
 
 def _continued(

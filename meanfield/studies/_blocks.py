@@ -26,13 +26,9 @@ def drawn(draw: Draw, key: Array, seeds: int, size: int) -> Ensemble:
     return jax.tree.map(lambda *leaves: jnp.stack(leaves), *drawn)
 
 
+@eqx.filter_jit
 def blocks_of(whole: Ensemble, size: int) -> Ensemble:
     """Every reference cut into blocks of `size` particles: one batch of ensembles."""
-    return _cut(whole, size)
-
-
-@eqx.filter_jit
-def _cut(whole: Ensemble, size: int) -> Ensemble:
     return jax.tree.map(lambda leaf: leaf.reshape(-1, size, *leaf.shape[2:]), whole)
 
 

@@ -77,9 +77,9 @@ def timescale_sensitivity(
         raise InvalidInput(
             f"landscape is a {type(landscape).__name__}, which has no fast variables."
         )
-    columns, metric = stacked(fields), landscape.metric(ensemble, fast, chunk=chunk)
+    columns, frozen = stacked(fields), HessianOperator(landscape, ensemble, fast, chunk=chunk)
     reduced = projected(HessianOperator(landscape, ensemble, chunk=chunk), columns)
-    own = projected(HessianOperator(landscape, ensemble, fast, chunk=chunk), columns)
+    own, metric = projected(frozen, columns), frozen.metric
     mixed, inner = (
         np.asarray(part, float)
         for part in _fast_blocks(landscape, ensemble, tuple(fields), fast, chunk)

@@ -115,13 +115,13 @@ def images_of(
     """The product with every vector, a few at a time: one program for any number of them."""
     dtype, size = dtype_of(operator), operator.size
     at_once = min(AT_ONCE, size, max(1, LARGEST // size))
-    found = np.zeros((0, size), dtype)
+    found = np.empty((len(vectors), size), dtype)
     for first in range(0, len(vectors), at_once):
         some = np.zeros((at_once, size), dtype)
         part = vectors[first : first + at_once]
         some[: len(part)] = part
-        images = np.asarray(products(operator.matvec, to_device(some)))[: len(part)]
-        found = np.concatenate([found, images])
+        images = products(operator.matvec, to_device(some))
+        found[first : first + at_once] = np.asarray(images)[: len(part)]
     return found
 
 

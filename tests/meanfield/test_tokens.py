@@ -7,6 +7,7 @@ from results import written
 
 from landscapes.interactions import merging_time, sphere_grid
 from meanfield.reproductions import _tokens as tokens
+from meanfield.reproductions import _tokens_runs as runs
 from meanfield.reproductions._seeds import seed_keys
 from meanfield.reproductions._tokens_normalised import normalised
 from meanfield.reproductions._tokens_sphere import sphere
@@ -42,9 +43,9 @@ def test_the_grid_integrates_polynomials_over_the_sphere(dim: int) -> None:
 
 def test_clusters_are_counted_around_the_circle() -> None:
     angles = np.concatenate([0.01 * np.arange(-3, 4), 2.0 + 0.01 * np.arange(5), [4.0]])
-    assert tokens.clusters_of(angles, 3) == 3
-    assert tokens.clusters_of(np.full(4, 1.0), 3) == 1
-    assert tokens.clusters_of(2 * np.pi * np.arange(64) / 64, 3) == 1
+    assert runs.clusters_of(angles, 3) == 3
+    assert runs.clusters_of(np.full(4, 1.0), 3) == 1
+    assert runs.clusters_of(2 * np.pi * np.arange(64) / 64, 3) == 1
 
 
 def test_merging_time_without_attention() -> None:
