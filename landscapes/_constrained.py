@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import equinox as eqx
 import jax
 from jaxtyping import Array, Float, PyTree
 
@@ -16,7 +17,43 @@ from ._warnings import StartWarning
 from ._wrapper import LandscapeWrapper
 
 
-class Constrained(LandscapeWrapper):
+class _InSpace(AbstractLandscape):
+    """What a landscape on a space has, whatever its kind."""
+
+    inner: eqx.AbstractVar[AbstractLandscape]
+    space: eqx.AbstractVar[Space]
+
+    def __check_init__(self) -> None:
+        if self.inner.particle is not None:
+            jax.eval_shape(self.space.point, self.inner.particle)  # refuses leaves that are missing
+        if self.inner.manifold is not None and not isinstance(self.space, Manifold):
+            raise InvalidInput(
+                f"inner is bound to a {type(self.inner.manifold).__name__}, which a "
+                f"{type(self.space).__name__} would bend; put the manifold around the chart: "
+                "Constrained(Constrained(inner, chart), manifold)."
+            )
+
+    @property
+    def manifold(self) -> Manifold | None:
+        """What the particles are bound to."""
+        return self.space if isinstance(self.space, Manifold) else None
+
+    def points(self, ensemble: Ensemble) -> Ensemble:
+        """The points that the particles stand for."""
+        return ensemble.with_particles(all_points(self.space, ensemble.particles))
+
+    def concerns(self, ensemble: Ensemble) -> list[StartWarning]:
+        """Those of the inner landscape at the points, and of the space."""
+        return [*self.space.concerns(ensemble), *self.inner.concerns(self.points(ensemble))]
+
+    def mobility(
+        self, particle: PyTree, moments: PyTree, potential: Float[Array, ""]
+    ) -> Float[Array, ""]:
+        """That of the inner landscape at the point."""
+        return self.inner.mobility(self.space.point(particle), moments, potential)
+
+
+class Constrained(_InSpace, LandscapeWrapper):
     """L on measures on a space: the features are those of the point that a particle stands for.
 
     On a manifold that is the nearest point: velocities are tangent, the Hessian is the Riemannian
@@ -47,24 +84,8 @@ class Constrained(LandscapeWrapper):
                [ 0.,  0.]], dtype=float32)
     """
 
-    inner: Landscape
+    inner: Landscape  # pyright: ignore[reportIncompatibleVariableOverride]
     space: Space
-
-    def __check_init__(self) -> None:
-        _require_space(self.inner, self.space)
-
-    @property
-    def manifold(self) -> Manifold | None:
-        """What the particles are bound to."""
-        return self.space if isinstance(self.space, Manifold) else None
-
-    def points(self, ensemble: Ensemble) -> Ensemble:
-        """The points that the particles stand for."""
-        return ensemble.with_particles(all_points(self.space, ensemble.particles))
-
-    def concerns(self, ensemble: Ensemble) -> list[StartWarning]:
-        """Those of the inner landscape at the points, and of the space."""
-        return [*self.space.concerns(ensemble), *self.inner.concerns(self.points(ensemble))]
 
     def require_fit(self, ensemble: Ensemble) -> None:
         """Refuse what the inner landscape refuses at the points."""
@@ -82,14 +103,8 @@ class Constrained(LandscapeWrapper):
         """As fast as that of the inner landscape."""
         return self.inner.pairing(all_points(self.space, particles), dual)
 
-    def mobility(
-        self, particle: PyTree, moments: PyTree, potential: Float[Array, ""]
-    ) -> Float[Array, ""]:
-        """That of the inner landscape at the point."""
-        return self.inner.mobility(self.space.point(particle), moments, potential)
 
-
-class ConstrainedPairs(PairLandscape):
+class ConstrainedPairs(_InSpace, PairLandscape):
     """½ ∬ W dμ dμ + ∫ V dμ on measures on a space; see `Constrained`.
 
     Args:
@@ -109,24 +124,8 @@ class ConstrainedPairs(PairLandscape):
         [[0.0, -0.5], [-0.5, 0.0]]
     """
 
-    inner: PairLandscape
+    inner: PairLandscape  # pyright: ignore[reportIncompatibleVariableOverride]
     space: Space
-
-    def __check_init__(self) -> None:
-        _require_space(self.inner, self.space)
-
-    @property
-    def manifold(self) -> Manifold | None:
-        """What the particles are bound to."""
-        return self.space if isinstance(self.space, Manifold) else None
-
-    def points(self, ensemble: Ensemble) -> Ensemble:
-        """The points that the particles stand for."""
-        return ensemble.with_particles(all_points(self.space, ensemble.particles))
-
-    def concerns(self, ensemble: Ensemble) -> list[StartWarning]:
-        """Those of the inner landscape at the points, and of the space."""
-        return [*self.space.concerns(ensemble), *self.inner.concerns(self.points(ensemble))]
 
     @property
     def mobile(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
@@ -151,12 +150,6 @@ class ConstrainedPairs(PairLandscape):
         """V(ψ(θ))."""
         return self.inner.potential(self.space.point(particle))
 
-    def mobility(
-        self, particle: PyTree, moments: PyTree, potential: Float[Array, ""]
-    ) -> Float[Array, ""]:
-        """That of the inner landscape at the point."""
-        return self.inner.mobility(self.space.point(particle), moments, potential)
-
     def features(self, particle: PyTree) -> PyTree:
         """Those of the inner landscape at the point."""
         return self.inner.features(self.space.point(particle))
@@ -167,14 +160,3 @@ class ConstrainedPairs(PairLandscape):
         """As fast as that of the inner landscape."""
         rows, columns = (all_points(self.space, part) for part in (particles, others))
         return self.inner.interaction(rows, columns, weights)
-
-
-def _require_space(inner: AbstractLandscape, space: Space) -> None:
-    if inner.particle is not None:
-        jax.eval_shape(space.point, inner.particle)  # it refuses leaves that are not there
-    if inner.manifold is not None and not isinstance(space, Manifold):
-        raise InvalidInput(
-            f"inner is bound to a {type(inner.manifold).__name__}, which a {type(space).__name__} "
-            "would bend; put the manifold around the chart: Constrained(Constrained(inner, chart), "
-            "manifold)."
-        )

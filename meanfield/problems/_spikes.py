@@ -49,7 +49,7 @@ class Spikes:
         count, total = len(self.masses), sum(self.masses)
         if not 1 <= count <= self.orders:
             raise InvalidInput(
-                f"problem.masses holds {count} spikes and problem.orders is {self.orders}; give at "
+                f"problem.masses holds {count} spikes and orders is {self.orders}; give at "
                 "least one spike and no more than orders."
             )
         # Σ_j D(x_i − x_j) over the spikes, in which only multiples of their number are left.
