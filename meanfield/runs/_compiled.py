@@ -194,9 +194,6 @@ def _advance_and_read(
         values = each(lambda one: jax.tree.map(jnp.asarray, compute(flow, one)), apart)
         return jax.lax.optimization_barrier(values)
 
-    row = jax.eval_shape(look, state)
-    nothing = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), row)
-
     def more(carry: tuple[Block, Array, Array]) -> Array:
         block, _, goes_on = carry
         return goes_on & (block.passed < count)
@@ -213,19 +210,21 @@ def _advance_and_read(
         time = jnp.max(state.time)
         fresh = there & (time != last)
         passed = block.passed + there.astype(jnp.int32)
-        new = {
-            "time": time,
-            "passed": passed,
-            "finite": state.finite,
-            "values": jax.lax.cond(fresh, look, lambda _: nothing, state),
-        }
-        rows = jax.tree.map(lambda buffer, v: buffer.at[block.written].set(v), block.rows, new)
+
+        # Written in a loop of one turn or none: what values take from the flow alone, such as the
+        # eigenvectors of its data, leaves loops and is computed once a call; a condition keeps it.
+        def write(_: Array, rows: dict[str, Any]) -> dict[str, Any]:
+            new = {"time": time, "passed": passed, "finite": state.finite, "values": look(state)}
+            return jax.tree.map(lambda buffer, v: buffer.at[block.written].set(v), rows, new)
+
+        rows = jax.lax.fori_loop(0, fresh.astype(int), write, block.rows)
         written = block.written + fresh.astype(jnp.int32)
         return Block(state, passed, written, rows), jnp.where(fresh, time, last), there
 
     none = jnp.zeros((), jnp.int32)
-    example = {"time": last, "passed": none, "finite": state.finite, "values": nothing}
-    empty = jax.tree.map(lambda v: jnp.zeros((due.size, *v.shape), v.dtype), example)
+    row = {"time": last, "passed": none, "finite": state.finite}
+    row["values"] = jax.eval_shape(look, state)
+    empty = jax.tree.map(lambda v: jnp.zeros((due.size, *v.shape), v.dtype), row)
     start = Block(state, none, none, empty), last, jnp.asarray(True)
     return jax.lax.while_loop(more, once, start)[0]
 

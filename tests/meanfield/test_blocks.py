@@ -12,6 +12,8 @@ from flow_cases import Cliff, Springs, assert_same_bits, points, seeds, smooth_a
 
 from meanfield import Checkpoints, GradientFlow, Run, Statistic, every, simulate
 from meanfield.runs import LostSeedsWarning, _blocks
+from meanfield.runs._compiled import _advance_and_read
+from meanfield.runs._records import _Main
 from particles import Ensemble
 
 pytestmark = pytest.mark.optimized
@@ -145,3 +147,16 @@ def test_calls_grow_like_the_logarithm_of_the_records(monkeypatch) -> None:
     run = simulate(GradientFlow(Springs()), points(), horizon=5.0, dt=1e-3, record=every(1e-3))
     assert run.trajectory.sizes["time"] == 5001
     assert len(calls) < 12
+
+
+def test_what_the_flow_alone_decides_is_computed_once_a_call() -> None:
+    def of_the_flow(flow: GradientFlow, state) -> jax.Array:
+        return jnp.linalg.eigvalsh(flow.landscape.pull + jnp.eye(3))
+
+    flow, due = GradientFlow(Springs()), jnp.arange(1.0, 9.0)
+    state, compute = flow.start(points(), 1.0), _Main((("constant", of_the_flow),))
+    limits = jnp.zeros(()), jnp.asarray(8), jnp.asarray(99)  # the latest row, count, steps
+    program = _advance_and_read.lower(flow, state, due, *limits, compute, False).compile()
+    before, entry = program.compiled.as_text().split("\nENTRY ")
+    assert "lapack_dsyevd" in entry
+    assert "lapack_dsyevd" not in before
