@@ -9,7 +9,7 @@ import jax
 import matplotlib
 import pytest
 from costs import Costs
-from quickly import compile_quickly, draw_quickly
+from quickly import compile_quickly, draw_quickly, solve_quickly
 
 # Set before any computation starts: devices are fixed once the backend is up. Config values, unlike
 # XLA_FLAGS, are not inherited by the subprocesses some tests start, so those see what a user sees.
@@ -34,6 +34,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(Costs(), "costs")
+    if config.getoption("--quick") or config.getoption("--optimized"):
+        solve_quickly()
     if config.getoption("--quick"):
         compile_quickly()
         draw_quickly()

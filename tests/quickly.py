@@ -1,16 +1,27 @@
-"""What `--quick` changes: how programs are compiled and figures drawn, which no test looks at."""
+"""What the passes of `make test` change: threads, how programs are compiled and figures drawn."""
 
 import os
 
 import jax
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
+from threadpoolctl import threadpool_limits
 
 #: Turns off what takes XLA most of its time and pays in long runs only.
 FLAGS = (
     "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
     " --xla_cpu_parallel_codegen_split_count=1"
 )
+
+
+def solve_quickly() -> None:
+    """Dense algebra of NumPy and SciPy on one thread, here and in the processes that tests start.
+
+    Workers share the processor: the threads of a small eigenproblem would spend a hundred times
+    its work on waiting for each other.
+    """
+    threadpool_limits(1)
+    os.environ["OPENBLAS_NUM_THREADS"] = "1"
 
 
 def compile_quickly() -> None:
