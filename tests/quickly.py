@@ -1,10 +1,12 @@
 """What the passes of `make test` change: threads, how programs are compiled and figures drawn."""
 
 import os
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
 
 import jax
 from matplotlib.figure import Figure
-from matplotlib.layout_engine import ConstrainedLayoutEngine
 from threadpoolctl import threadpool_limits
 
 #: Turns off what takes XLA most of its time and pays in long runs only.
@@ -40,7 +42,11 @@ def compile_quickly() -> None:
 
 
 def draw_quickly() -> None:
-    """Draws every figure coarsely and without fitting its margins, which is half of its time."""
-    ConstrainedLayoutEngine.execute = lambda self, fig: {}
+    """Draws every figure coarsely and once: to fit its margins it would be drawn twice."""
     save = Figure.savefig
-    Figure.savefig = lambda self, path, **options: save(self, path, **options | {"dpi": 40})
+
+    def coarse(self: Figure, path: Path, **options: Any) -> None:
+        with patch.object(Figure, "get_layout_engine", return_value=None):
+            save(self, path, **options | {"dpi": 40})
+
+    Figure.savefig = coarse
