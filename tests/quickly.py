@@ -1,7 +1,6 @@
 """What the passes of `make test` change: threads, how programs are compiled and figures drawn."""
 
 import os
-from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
@@ -45,8 +44,9 @@ def draw_quickly() -> None:
     """Draws every figure coarsely and once: to fit its margins it would be drawn twice."""
     save = Figure.savefig
 
-    def coarse(self: Figure, path: Path, **options: Any) -> None:
+    def coarse(self: Figure, fname: Any, **options: Any) -> None:
+        options["dpi"] = 40
         with patch.object(Figure, "get_layout_engine", return_value=None):
-            save(self, path, **options | {"dpi": 40})
+            save(self, fname, **options)
 
     Figure.savefig = coarse
