@@ -40,7 +40,6 @@ class Blocks:
     ):
         self.flow, self.plan, self.tape, self.stop, self.batch = flow, plan, tape, stop, batch
         self._targets = targets
-        self._capacity = _capacity(flow, state, plan.main, batch) if due[plan.main.name] else 0
         others = frozenset[float]().union(*(due[track.name] for track in plan.own))
         alone = due[plan.main.name] - others
         self._until = [0] * len(targets)  # behind the last of the due times that follow
@@ -49,6 +48,9 @@ class Blocks:
             self._until[index] = self._until[index + 1] if follows else index + 1
             if targets[index] not in alone:
                 self._until[index] = index
+        # Where no record follows another one, there is nothing to fetch together.
+        several = any(end > index + 1 for index, end in enumerate(self._until))
+        self._capacity = _capacity(flow, state, plan.main, batch) if several else 0
 
     def ahead(self, position: int) -> Sequence[float]:
         """The due times from a position on that one call can take; none where blocks do not fit."""

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
 from particles import Ensemble, sinkhorn_divergence, sliced_wasserstein, wasserstein
-from particles.internal import coordinates
+from particles.internal import to_host
 
 from ..runs import Progress
 from ._measures import MEASURES
@@ -34,8 +33,9 @@ def distances(
     W2 and Sinkhorn against the last `most` particles, the sliced distance against the second half:
     always disjoint from the block, so that the two samples are independent but for the flow.
     """
-    leaf = jax.tree.leaves(whole)[0]
-    seeds, reference = leaf.shape[:2]
+    # Slices on the host: on devices each shape would be a program.
+    whole, blocks = to_host((whole, blocks))
+    seeds, reference = jax.tree.leaves(whole)[0].shape[:2]
     names = [measure.name for measure in MEASURES if measure.at_horizon]
     found = {name: np.full((seeds, len(blocks)), np.nan) for name in names}
     for place, (size, block) in enumerate(blocks.items()):
@@ -64,5 +64,4 @@ def distances(
 
 
 def _variance(ensemble: Ensemble) -> float:
-    points = coordinates(ensemble)
-    return float(jnp.sum(jnp.var(points, axis=0)))
+    return float(sum(leaf.var(axis=0).sum() for leaf in jax.tree.leaves(ensemble.particles)))

@@ -1,6 +1,7 @@
 """The N → ∞ study against a flow solved in closed form, and against what it must notice."""
 
 import json
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -199,18 +200,21 @@ def test_the_limit_is_unbiased_and_its_error_covers_it() -> None:
 
 
 @pytest.mark.filterwarnings("error")
-@pytest.mark.parametrize("options", [{}, {"distance_seeds": 1}, {"distance_seeds": 0}])
-def test_two_seeds_give_what_is_defined_and_say_what_is_not(options) -> None:
+@pytest.mark.parametrize(
+    "options",
+    [{"transport": 16}, {"transport": 16, "distance_seeds": 1}, {"distance_seeds": 0}],
+)
+def test_two_seeds_give_what_is_defined_and_say_what_is_not(options: dict) -> None:
     flow = GradientFlow(Springs(), scheme="euler")
     found = convergence_study(
         flow, draw, key=KEY, horizon=0.2, dt=0.1, sizes=SIZES, seeds=2, times=1, **options
     )
-    assert found.data.attrs["transport"] == 32  # half of the reference
+    assert found.data.attrs["transport"] == options.get("transport", 32)  # half of the reference
     result = convergence_result(found)
     for figure in result.figures:
         figure.draw().canvas.draw()
     assert np.isfinite(found.exponents["fluctuation"].exponent)
-    if options:
+    if "distance_seeds" in options:
         text = found.exponents["sinkhorn"].statement
         assert "cannot resolve an exponent" in text
         assert "at least 2" in text
@@ -219,18 +223,8 @@ def test_two_seeds_give_what_is_defined_and_say_what_is_not(options) -> None:
 
 
 def test_the_command(tmp_path) -> None:
-    options = [
-        "--smallest",
-        8,
-        "--largest",
-        32,
-        "--seeds",
-        4,
-        "--problem.samples",
-        32,
-        "--horizon",
-        0.5,
-    ]
+    options: list = ["--smallest", 8, "--largest", 16, "--seeds", 2, "--problem.samples", 32]
+    options += ["--horizon", 0.5]
     run = meanfield("converge", *options, "--transport", 16, "--out", tmp_path, "--json")
     assert run.code == 0, run.stderr
     result = json.loads(run.stdout)
@@ -246,8 +240,9 @@ def test_the_command(tmp_path) -> None:
 @pytest.mark.slow
 def test_a_study_that_is_stopped_goes_on_bit_for_bit(tmp_path, monkeypatch) -> None:
     """Stopped after each part but the last, also with a part that is damaged afterwards."""
-    options: dict = {"key": KEY, "horizon": 0.4, "dt": 0.1, "sizes": [2, 4], "seeds": 2, "times": 2}
-    options |= {"transport": 4, "exact_seeds": 1, "distance_seeds": 1}
+    distances = {"transport": 16, "exact_seeds": 1, "distance_seeds": 1}
+    options: dict[str, Any] = {"key": KEY, "horizon": 0.4, "dt": 0.1, "seeds": 2, **distances}
+    options.update(sizes=SIZES[2:], times=2)
     flow = GradientFlow(Springs(), scheme="euler")
     undisturbed = convergence_study(flow, draw, **options).data
     keep, kept = SavedStudy.keep, []
@@ -262,15 +257,16 @@ def test_a_study_that_is_stopped_goes_on_bit_for_bit(tmp_path, monkeypatch) -> N
         with pytest.raises(KeyboardInterrupt):
             convergence_study(flow, draw, saved=tmp_path, resume=bool(kept), **options)
         if len(kept) == 3:
-            (tmp_path / "errors-1-2.npz").write_bytes(b"PK junk")
+            (tmp_path / "errors-1-16.npz").write_bytes(b"PK junk")
     monkeypatch.undo()
-    assert kept[2:4] == ["errors-2-2", "errors-1-2"]
+    assert kept[2:4] == ["errors-2-16", "errors-1-16"]
     resumed = convergence_study(flow, draw, saved=tmp_path, resume=True, **options).data
     xarray.testing.assert_identical(resumed, undisturbed)
     with pytest.raises(InvalidInput, match="holds the parts of an earlier study; resume it"):
         convergence_study(flow, draw, saved=tmp_path, **options)
+    more: dict[str, Any] = options | {"seeds": 3}
     with pytest.raises(InvalidInput, match=r"seeds is 3, but the study in .* was begun with 2"):
-        convergence_study(flow, draw, saved=tmp_path, resume=True, **options | {"seeds": 3})
+        convergence_study(flow, draw, saved=tmp_path, resume=True, **more)
     other = GradientFlow(Springs(), scheme="heun")
     with pytest.raises(InvalidInput, match="was made with another flow"):
         convergence_study(other, draw, saved=tmp_path, resume=True, **options)
@@ -279,7 +275,7 @@ def test_a_study_that_is_stopped_goes_on_bit_for_bit(tmp_path, monkeypatch) -> N
 def test_a_signal_ends_the_study_and_not_only_the_run_in_it(monkeypatch) -> None:
     """Half a run would be taken for a whole one."""
     monkeypatch.setattr("meanfield.runs._run.anywhere", lambda condition: True)
-    options: dict = {"key": KEY, "horizon": 0.4, "dt": 0.1, "sizes": [2, 4], "seeds": 2}
+    options: dict = {"key": KEY, "horizon": 0.4, "dt": 0.1, "sizes": SIZES[2:], "seeds": 2}
     with pytest.raises(RunInterrupted, match="was interrupted") as stopped:
-        convergence_study(GradientFlow(Springs()), draw, **options)
+        convergence_study(GradientFlow(Springs(), scheme="euler"), draw, **options)
     assert stopped.value.run.outcome is Outcome.INTERRUPTED
