@@ -161,6 +161,13 @@ def sliced_wasserstein(
     if projections < 1:
         raise InvalidInput(f"projections is {projections}; it must be at least 1.")
     points = coordinates(mu), coordinates(nu)
+    few, many = sorted(points, key=len)
+    if mu.weights is None and nu.weights is None and len(many) % len(few) == 0:
+        # Sorting is all there is to do, and the host sorts many times faster than compiled code.
+        lines = np.asarray(_directions(key, projections, few.shape[1]))
+        lower, higher = (np.sort(lines @ to_host(x).T, axis=1) for x in (few, many))
+        apart = higher.reshape(projections, len(few), -1) - lower[:, :, None]
+        return math.sqrt(np.mean(apart**2))
     total = _sliced(key, *points, mu.probabilities, nu.probabilities, projections)
     return math.sqrt(max(0.0, float(total)))
 
@@ -268,6 +275,13 @@ def _plan(
     blur = 0.01 * spread if epsilon is None else epsilon
     out = linear.solve(PointCloud(x, y, epsilon=cast(float, blur)), a=a, b=b, **_limits(x.dtype))
     return jnp.asarray(out.matrix), jnp.asarray(out.converged), jnp.asarray(blur)
+
+
+@jax.jit(static_argnums=(1, 2))
+def _directions(key: Array, count: int, dimension: int) -> Array:
+    """Unit vectors, uniform on the sphere."""
+    normal = jax.random.normal(key, (count, dimension))
+    return normal / jnp.linalg.norm(normal, axis=1, keepdims=True)
 
 
 @jax.jit(static_argnames="projections")

@@ -206,6 +206,7 @@ def criticality_report(
             threshold=curvature_tolerance,
             expected=expected,
             confidence=confidence,
+            known=smallest,
             **limits,
         )
         products += morse.pairs.products

@@ -72,6 +72,8 @@ def dense_loss(
     infinite = 0.5 * jnp.trace(
         target - 2 * cross @ fast @ cross.T + cross @ fast @ gram @ fast.T @ cross.T
     )
+    if landscape.inverse_context is None:
+        return infinite
     return infinite + 0.5 * landscape.inverse_context * jnp.trace(fast @ gram @ fast.T @ spread)
 
 

@@ -70,12 +70,13 @@ class Prompts(NamedTuple):
 def draw_prompts(
     key: Key[Array, ""],
     f: Float[Array, "samples outputs"],
-    inverse_context: Float[Array, ""],
+    inverse_context: Float[Array, ""] | None,
     size: int,
 ) -> Prompts:
     """Prompts with examples and queries drawn uniformly from the samples, tasks from N(0, I)."""
     samples, outputs = f.shape
     key_rows, key_queries, key_tasks, key_noise = jax.random.split(key, 4)
+    inverse_context = jnp.zeros((), f.dtype) if inverse_context is None else inverse_context
     finite = inverse_context > 0
     length = jnp.where(finite, jnp.round(1 / inverse_context), 0).astype(int)
 

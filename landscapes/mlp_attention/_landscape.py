@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable, Sequence
+from typing import Any, cast
 
 import equinox as eqx
 import jax
@@ -81,7 +82,7 @@ class MLPAttentionLandscape(NeuronLandscape):
     x: Float[Array, "samples inputs"] | HermiteModes
     f: Float[Array, "samples outputs"]
     ridge: Float[Array, ""]
-    inverse_context: Float[Array, ""]
+    inverse_context: Float[Array, ""] | None
     activation: Activation = eqx.field(static=True)
 
     def __init__(
@@ -112,7 +113,9 @@ class MLPAttentionLandscape(NeuronLandscape):
                 stacklevel=4,
             )
         self.ridge = to_device(ridge, self.x.dtype)
-        self.inverse_context = to_device(1.0 / context_length, self.x.dtype)
+        # Infinite prompts leave terms out of every program, not only out of the sums.
+        infinite = math.isinf(context_length)
+        self.inverse_context = None if infinite else to_device(1.0 / context_length, self.x.dtype)
         self.activation = activation_from(activation)
         if isinstance(self.x, HermiteModes):
             hermite_expansion(self.activation)  # refuses one that has none
@@ -171,7 +174,8 @@ class MLPAttentionLandscape(NeuronLandscape):
     def require_valid(self) -> None:
         """Refuse samples that do not go together, a negative ridge, prompts below length one."""
         super().require_valid()
-        ridge, inverse = self.ridge, self.inverse_context
+        ridge = self.ridge
+        inverse = 0.0 if self.inverse_context is None else self.inverse_context
         if not (isinstance(ridge, Tracer) or 0 <= float(ridge) < math.inf):
             raise InvalidInput(f"ridge is {ridge}; it must be finite and not negative.")
         if not (isinstance(inverse, Tracer) or 0 <= float(inverse) <= 1):
@@ -181,6 +185,14 @@ class MLPAttentionLandscape(NeuronLandscape):
                 f"context_length is {1 / float(inverse):g}, but x is Hermite modes, which know the "
                 "limit of infinite prompts alone; leave it out, or give samples."
             )
+
+    def replace(self, **fields: Any) -> MLPAttentionLandscape:
+        """As of any landscape; prompts that were infinite can become finite."""
+        finite = self
+        if self.inverse_context is None and "inverse_context" in fields:
+            zero = to_device(0.0, self.x.dtype)
+            finite = eqx.tree_at(lambda one: one.inverse_context, self, zero, is_leaf=_is_none)
+        return cast(MLPAttentionLandscape, NeuronLandscape.replace(finite, **fields))
 
     @property
     @jax.default_matmul_precision("highest")
@@ -205,22 +217,24 @@ class MLPAttentionLandscape(NeuronLandscape):
         cross, gram, spread = self.statistics(moments)
         read = cross @ fast
         residual = jnp.mean(jnp.sum((self.f - moments @ read.T) ** 2, axis=1))
-        finite = jnp.sum((fast @ gram) * (spread @ fast))
-        return 0.5 * (residual + self.ridge * jnp.sum(read**2) + self.inverse_context * finite)
+        limit = 0.5 * (residual + self.ridge * jnp.sum(read**2))
+        if self.inverse_context is None:
+            return limit
+        return limit + 0.5 * self.inverse_context * jnp.sum((fast @ gram) * (spread @ fast))
 
     def solve_fast(
         self, moments: Float[Array, "samples outputs"]
     ) -> Float[Array, "outputs outputs"]:
         """The minimising W = (Σμ°Σ°μ + D/n)⁻¹ Σμ°Σ°μ (Σμμ + ρI)⁻¹."""
         cross, gram, spread = self.statistics(moments)
-        identity = jnp.eye(gram.shape[0], dtype=gram.dtype)
-        inverse = cho_solve(cho_factor(gram), identity)
+        inverse = inverse_of(gram)
+        if self.inverse_context is None:
+            return inverse
         # At infinite n the first two factors cancel even where Σ°μ is singular (every saddle).
-        finite = self.inverse_context > 0
+        finite, identity = self.inverse_context > 0, jnp.eye(gram.shape[0], dtype=gram.dtype)
         task = cross.T @ cross
         left = jnp.where(finite, task + self.inverse_context * spread, identity)
-        shrink = cho_solve(cho_factor(left), jnp.where(finite, task, identity))
-        return shrink @ inverse
+        return inverse_of(left) @ jnp.where(finite, task, identity) @ inverse
 
     def observables(self, moments: Float[Array, "samples outputs"]) -> dict[str, Observable]:
         """`learned_fraction`: ‖P_U e_j‖² of every eigen-feature, 0 for missing, 1 for learned."""
@@ -275,6 +289,22 @@ class MLPAttentionLandscape(NeuronLandscape):
             "(neuron_start) or a ridge."
         )
         return [*missed, NoLimitWarning(message)]
+
+
+def _is_none(leaf: object) -> bool:
+    return leaf is None
+
+
+@jax.custom_jvp
+def inverse_of(matrix: Float[Array, "n n"]) -> Float[Array, "n n"]:
+    """A⁻¹ of a symmetric positive matrix, with d(A⁻¹) = −A⁻¹ dA A⁻¹: few products to compile."""
+    return cho_solve(cho_factor(matrix), jnp.eye(matrix.shape[0], dtype=matrix.dtype))
+
+
+@inverse_of.defjvp
+def _(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
+    found = inverse_of(*primals)
+    return found, -jnp.linalg.multi_dot([found, *tangents, found], precision="highest")
 
 
 def output_signal(landscape: MLPAttentionLandscape, ensemble: Ensemble) -> float:

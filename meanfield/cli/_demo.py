@@ -172,7 +172,7 @@ def detect(scene: Scene) -> tuple[Detection, Result]:
     operator = HessianOperator(landscape, saddle)
     pairs = extreme_eigenpairs(operator, min(index + 6, operator.size))
     threshold = 1e-6 * pairs.norm
-    found = morse_index(operator, threshold=threshold, expected=index)
+    found = morse_index(operator, threshold=threshold, expected=index, known=pairs)
     result = Result("The saddle")
     result.claim(
         Claim.equal(

@@ -6,11 +6,12 @@ import dataclasses
 from dataclasses import dataclass
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Key
 
 from particles import InvalidInput
-from particles.internal import to_device, to_host
+from particles.internal import to_host
 
 from ._budget import Budget, Spending, fixed_unless
 from ._eigen import DEFAULT, Eigenpairs, dense_eigenpairs, extreme_eigenpairs, with_residuals
@@ -60,6 +61,7 @@ def morse_index(
     threshold: float,
     expected: int = 1,
     confidence: float = 0.99,
+    known: Eigenpairs | None = None,
     budget: Budget = DEFAULT,
     key: Key[Array, ""] | None = None,
 ) -> MorseIndex:
@@ -76,6 +78,8 @@ def morse_index(
         threshold: what counts as negative; 1/time.
         expected: guess of the index; makes room for that many.
         confidence: at which to stop searching.
+        known: eigenpairs of this operator found already: those below −threshold with residuals
+            of at most threshold/10 are counted, and only further ones are looked for.
         budget: products, seconds and memory it may spend.
         key: of the start vectors; `None` for a fixed one.
 
@@ -108,13 +112,13 @@ def morse_index(
         count, "smallest", target, False, -threshold, np.inf, confidence, "threshold", 10.0
     )
     capacity = budget.capacity or default_capacity(operator, count + 1)
-    vectors = to_device(np.zeros((0, size), dtype))
-    values, others, norm, failure = np.zeros(0), np.zeros(0), 0.0, 1.0
+    values, vectors = _below(known, operator, threshold)
+    others, norm, failure = np.zeros(0), 0.0, 1.0
     while True:
         key, start = jax.random.split(fixed_unless(key))
         sweep = certain_sweep(operator, start, capacity, vectors, rule, spending)
         norm = max(norm, sweep.norm)
-        vectors = to_device(np.concatenate([to_host(vectors), to_host(sweep.vectors)]))
+        vectors = np.concatenate([vectors, to_host(sweep.vectors)])
         values, others = np.concatenate([values, sweep.values]), sweep.others
         if sweep.values.size == 0:
             failure = sweep.failure if sweep.finished else 1.0
@@ -216,6 +220,20 @@ def unstable_eigenpairs(
             "unstable space here."
         )
     return extreme_eigenpairs(operator, found.values.size, budget=budget, key=key)
+
+
+def _below(
+    known: Eigenpairs | None, operator: SymmetricOperator, threshold: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Values and vectors of the known pairs that count."""
+    dtype, to_vector = dtype_of(operator), getattr(operator, "to_vector", jnp.asarray)
+    values, rows = [], [np.zeros((0, operator.size), dtype)]
+    if known is not None:
+        for value, field, residual in zip(known.values, known.fields, known.residuals, strict=True):
+            if value < -threshold and residual <= threshold / 10:
+                values.append(value)
+                rows.append(to_host(to_vector(field))[None])
+    return np.array(values), np.concatenate(rows)
 
 
 def _require_threshold(threshold: float, norm: float, dtype: np.dtype) -> None:

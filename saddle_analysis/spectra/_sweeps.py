@@ -15,6 +15,8 @@ from ._symmetric import SymmetricOperator, dtype_of
 
 #: Bytes of basis vectors held when no capacity is given.
 BASIS_BUDGET = 256 * 2**20
+#: A basis this many times as long as the steps since the last look is looked at again.
+SELDOM = 8
 
 
 def default_capacity(operator: SymmetricOperator, wanted: int) -> int:
@@ -97,7 +99,7 @@ def certain_sweep(
     operator: SymmetricOperator,
     key: Key[Array, ""],
     capacity: int,
-    locked: Float[Array, "locked size"] | None,
+    locked: Float[Array | np.ndarray, "locked size"] | None,
     rule: SweepRule,
     spending: Spending,
     start: Float[Array, " size"] | None = None,
@@ -108,11 +110,12 @@ def certain_sweep(
         InvalidInput: an absolute residual below what the precision resolves.
     """
     lanczos = Lanczos(operator, key, capacity, locked, start)
+    due = 1
     while True:
         lanczos.step()
         spending.products += 1
         stop = lanczos.exhausted or spending.spent
-        if not stop and lanczos.steps % 4 and not lanczos.full and lanczos.steps > 4:
+        if not (stop or lanczos.full) and lanczos.steps < due:
             continue
         ritz = lanczos.ritz()
         target, norm = rule.target_for(lanczos.norm), lanczos.norm
@@ -141,6 +144,7 @@ def certain_sweep(
                     chosen, done, failure = ready, True, 1.0
                     break
             lanczos.restart(ritz, keep)
+        due = lanczos.steps + (1 if lanczos.steps < 4 else max(4, lanczos.steps // SELDOM))
     others = np.delete(ritz.values, chosen)
     vectors = lanczos.vectors(best.coordinates[:, chosen])
     return Sweep(best.values[chosen], vectors, others, lanczos.norm, bool(done), failure)

@@ -21,7 +21,8 @@ def compilations(run) -> int:
 
 def test_numbers_never_compile_again():
     tanh = lambda z: jnp.tanh(z)  # noqa: E731  (the user's own: the landscapes share it by identity)
-    landscape, mu, fast = attention(activation=tanh, ridge=0.1), cloud(), attention_matrix()
+    prompts = attention(activation=tanh, ridge=0.1, context_length=9)  # infinite ones: fewer terms
+    landscape, mu, fast = prompts, cloud(), attention_matrix()
     particle = mu.first(1).particles._replace(a=mu.particles.a[0], w=mu.particles.w[0])
     structures = {
         "plain": lambda ls, mu, fast: ls.value_and_velocity(mu),
@@ -33,7 +34,7 @@ def test_numbers_never_compile_again():
     weights = Ensemble(mu.particles, np.arange(1.0, 8.0)).weights
     changes = [
         (landscape, cloud(5), fast),
-        (attention(activation=tanh, ridge=0.3), mu, fast),
+        (attention(activation=tanh, ridge=0.3, context_length=9), mu, fast),
         (attention(activation=tanh, ridge=0.1, context_length=5), mu, 2 * fast),
         (attention(4, activation=tanh, context_length=17), cloud(8), -fast),
     ]

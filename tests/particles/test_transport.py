@@ -120,6 +120,16 @@ def test_sliced_distance_against_sorting() -> None:
     assert abs(found / 4 - 1 / 3) < 4 * math.sqrt(4 / 45 / count)
 
 
+def test_sliced_distance_of_different_sizes() -> None:
+    """By sorting, and by the library's transport on lines where weights are given."""
+    mu, nu = (Ensemble(points(seed, size).particles["w"]) for seed, size in ((0, 5), (1, 15)))
+    weighted = nu.with_weights(jnp.full(15, 1 / 15))
+    key = jax.random.key(0)
+    expected = sliced_wasserstein(key, mu, weighted, projections=7)
+    for pair in ((mu, nu), (nu, mu)):
+        assert sliced_wasserstein(key, *pair, projections=7) == pytest.approx(expected, rel=1e-9)
+
+
 def test_sinkhorn_divergence() -> None:
     """Zero at equality, the squared shift for a shift, W2² for small ε, and never negative."""
     mu = Ensemble(points(0, 30).particles["w"])

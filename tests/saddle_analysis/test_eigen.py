@@ -281,3 +281,19 @@ def test_a_start_from_a_nearby_operator_saves_products_and_hides_nothing() -> No
 def test_a_start_must_be_a_field() -> None:
     with pytest.raises(InvalidInput, match="start has a field of 230 unknowns and norm 0"):
         smallest_eigenpair(diagonal(SPECTRA["spread"]), start=[jnp.zeros(230)], budget=SPARSE)
+
+
+def test_known_pairs_are_counted_and_not_looked_for_again() -> None:
+    """Copies of a repeated eigenvalue that are not known are found, also after restarts."""
+    values = np.concatenate([[-3.0, -2.0, -2.0, -2.0], np.linspace(0, 1, 396)])
+    operator = MatrixOperator(jnp.asarray(values))
+    known = extreme_eigenpairs(operator, 2, verify=False)
+    alone = morse_index(operator, threshold=1e-3, expected=2)
+    budget = Budget(capacity=24)
+    found = morse_index(operator, threshold=1e-3, expected=2, known=known, budget=budget)
+    assert found.index == alone.index == 4
+    np.testing.assert_allclose(np.sort(found.pairs.values), values[:4], atol=1e-6)
+    full = morse_index(operator, threshold=1e-3, known=alone.pairs)
+    assert full.index == 4
+    assert full.pairs.products < alone.pairs.products
+    assert full.failure < 0.01
