@@ -17,7 +17,7 @@ from landscapes import MLPAttentionLandscape, Neuron, neuron_start
 from particles import Ensemble
 from particles.internal import stream_map, stream_sum
 
-PARTICLES, SAMPLES, INPUTS, OUTPUTS, ROUNDS = 65_536, 4_096, 20, 5, 5
+PARTICLES, SAMPLES, INPUTS, OUTPUTS, ROUNDS = 65_536, 4_096, 20, 5, 3
 CHUNKS = (128, 256, 512, 1024, 2048)
 
 
