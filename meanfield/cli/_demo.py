@@ -261,11 +261,11 @@ def keep(run: Run, report: Report) -> None:
 def _finely_then_coarsely(distance: float, rate: float) -> Schedule:
     """Even records while the unstable component grows and saturates, then ever rarer ones."""
     saturation = escape_time(distance, rate)
-    fine = saturation / 100
+    fine = saturation / 40  # every record ends a step: more of them cost more steps
 
     def times(start: float, end: float) -> np.ndarray:
         first = np.arange(start, min(1.5 * saturation, end) - 0.5 * fine, fine)
-        rest = np.geomspace(1.5 * saturation, max(end, 2 * saturation), 150)
+        rest = np.geomspace(1.5 * saturation, max(end, 2 * saturation), 100)
         return np.unique(np.concatenate([first, rest[rest <= end]]))
 
     return times
