@@ -2,6 +2,7 @@
 
 import functools
 import itertools
+from collections.abc import Callable
 
 import equinox as eqx
 import jax
@@ -85,6 +86,24 @@ def dense_value_and_velocity(
     p = mu.probabilities
     loss, slope = jax.value_and_grad(dense_loss, argnums=1)(landscape, mu.particles, p, fast)
     return loss, jax.tree.map(lambda leaf: -leaf / p[:, None], slope)
+
+
+@eqx.filter_jit
+def along_particles(variation: Callable, inside: jax.Array, outside: jax.Array) -> tuple:
+    """A first variation at some particles; its potential and the slope of that at others."""
+    slope = jax.grad(variation.potential)
+    return (
+        jax.vmap(variation)(inside),
+        jax.vmap(variation.potential)(outside),
+        jax.vmap(slope)(outside),
+    )
+
+
+@eqx.filter_jit
+def mixed_derivatives(pair: Callable, particles: jax.Array) -> jax.Array:
+    """∇_x ∇_y of a function of two particles, at every pair of them."""
+    mixed = jax.jacfwd(jax.grad(pair), argnums=1)
+    return jax.vmap(lambda x: jax.vmap(lambda y: mixed(x, y))(particles))(particles)
 
 
 def prompt_losses(

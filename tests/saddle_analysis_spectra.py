@@ -1,12 +1,14 @@
 """Operators and landscapes whose spectra are known, for the tests of this folder."""
 
 from collections.abc import Callable
+from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
+from jaxtyping import PyTree
 
 from landscapes import Landscape, MLPAttentionLandscape, Neuron, canonical_form
 from particles import Ensemble
@@ -30,18 +32,24 @@ def rotated(values: np.ndarray, seed: int = 0) -> MatrixOperator:
     return MatrixOperator(jnp.asarray((matrix + matrix.T) / 2))
 
 
-def euclidean_hessian(loss: Callable, ensemble: Ensemble) -> np.ndarray:
-    """Hessian of F(θ_1..θ_N) in the orthonormal coordinates √p_i u_i, formed by `jax.hessian`."""
-    flat, unravel = ravel_pytree(ensemble.particles)
-    hessian = jax.hessian(lambda v: loss(unravel(v)))(flat)
-    root = jax.tree.map(
-        lambda leaf: jnp.broadcast_to(
-            jnp.sqrt(ensemble.probabilities).reshape(-1, *[1] * (leaf.ndim - 1)), leaf.shape
-        ),
-        ensemble.particles,
-    )
-    scale = ravel_pytree(root)[0]
-    return np.asarray(hessian / scale[:, None] / scale[None, :])
+def euclidean_hessian(loss: Callable, ensemble: Ensemble, *data: Any) -> np.ndarray:
+    """Hessian of F(θ_1..θ_N) = loss(particles, weights, *data) in the coordinates √p_i u_i."""
+    hessian = _plain_hessian(loss, ensemble.particles, ensemble.probabilities, *data)
+    root = root_weights(ensemble)
+    return np.asarray(hessian) / root[:, None] / root
+
+
+@eqx.filter_jit
+def _plain_hessian(loss: Callable, particles: PyTree, *data: Any) -> jax.Array:
+    flat, unravel = ravel_pytree(particles)
+    return jax.hessian(lambda v: loss(unravel(v), *data))(flat)
+
+
+def root_weights(ensemble: Ensemble) -> np.ndarray:
+    """√p_i, once for every coordinate of every particle."""
+    leaves = jax.tree.leaves(ensemble.particles)
+    roots = np.sqrt(np.asarray(ensemble.probabilities))
+    return np.concatenate([np.repeat(roots, leaf.size // ensemble.size) for leaf in leaves])
 
 
 def realisable(samples: int = 256) -> tuple[MLPAttentionLandscape, jax.Array]:

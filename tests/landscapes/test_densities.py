@@ -1,9 +1,13 @@
 """Energies of a density against dense formulas, pairs, and the diffusion of a normal law."""
 
+import functools
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from helpers import along_particles, mixed_derivatives
 from saddle_analysis_spectra import euclidean_hessian
 from scipy.special import gamma
 from scipy.stats import multivariate_normal
@@ -42,6 +46,19 @@ def dense(blob: BlobLandscape, particles: jax.Array, weights: jax.Array) -> jax.
     return 1.5 * weights @ energy
 
 
+def derivatives(exponent: float) -> Callable:
+    """L, its slope in the particles, its slope and curvature in the weights, in one program."""
+    energy = functools.partial(dense, BLOBS[exponent])
+
+    @jax.jit
+    def at(particles: jax.Array, weights: jax.Array) -> tuple:
+        value, gradient = jax.value_and_grad(energy)(particles, weights)
+        along, table = (d(energy, argnums=1)(particles, weights) for d in (jax.grad, jax.hessian))
+        return value, gradient, along, table
+
+    return at
+
+
 def same(one: object, other: object) -> None:
     jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-11, atol=1e-12), one, other)
 
@@ -50,36 +67,29 @@ def same(one: object, other: object) -> None:
 def test_value_velocity_and_variations_are_the_dense_ones(exponent: float, weighted: bool) -> None:
     blob, ensemble = BLOBS[exponent], mu(weighted)
     particles, weights = ensemble.particles, ensemble.probabilities
-    value, gradient = jax.value_and_grad(lambda p: dense(blob, p, weights))(particles)
+    value, gradient, along, table = derivatives(exponent)(particles, weights)
     found = blob.first_order(ensemble, potential=True, chunk=3)
     same((found.value, blob.value(ensemble, chunk=3)), (value, value))
     same(found.gradient, gradient / weights[:, None])
-    along, table = (
-        d(lambda w: dense(blob, particles, w))(weights) for d in (jax.grad, jax.hessian)
-    )
     same(found.potential, along)
     variation = blob.first_variation(ensemble, chunk=3)
-    same(jax.vmap(variation)(particles), along - weights @ along)
     elsewhere = Ensemble(particles[:2] + 0.5)
+    inside, outside, slope_outside = along_particles(variation, particles, elsewhere.particles)
+    same(inside, along - weights @ along)
     values, slopes = variation.potential_and_gradient(elsewhere, chunk=3)
-    same(values, jax.vmap(variation.potential)(elsewhere.particles))
-    same(slopes, jax.vmap(jax.grad(variation.potential))(elsewhere.particles))
+    same((values, slopes), (outside, slope_outside))
     same(blob.second_variation(ensemble, chunk=3)(particles[0], particles[3]), table[0, 3])
 
 
 def test_the_hessian_is_that_of_the_particle_energy() -> None:
     blob, ensemble = BLOBS[1.0], mu(weighted=True)
-    weights = ensemble.probabilities
+    weights = np.asarray(ensemble.probabilities)
     full = HessianOperator(blob, ensemble, chunk=3).dense()
-    same(full, euclidean_hessian(lambda p: dense(blob, p, weights), ensemble))
+    same(full, euclidean_hessian(lambda p, w: dense(blob, p, w), ensemble))
     part = HessianOperator(blob, ensemble, part="interaction", chunk=3).dense()
     second = blob.second_variation(ensemble)
-    mixed = jax.vmap(
-        lambda x: jax.vmap(lambda y: jax.jacfwd(jax.grad(second), argnums=1)(x, y))(
-            ensemble.particles
-        )
-    )(ensemble.particles)
-    scaled = mixed * jnp.sqrt(weights[:, None] * weights)[:, :, None, None]
+    mixed = mixed_derivatives(second, ensemble.particles)
+    scaled = mixed * np.sqrt(weights[:, None] * weights)[:, :, None, None]
     same(part, scaled.transpose(0, 2, 1, 3).reshape(SIZE * DIM, -1))
 
 

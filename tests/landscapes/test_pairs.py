@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from helpers import along_particles, mixed_derivatives
 from saddle_analysis_spectra import euclidean_hessian
 
 from landscapes import Confinement, Interaction, Landscape, PairLandscape, Sum
@@ -55,6 +56,14 @@ def dense(particles: jax.Array, weights: jax.Array) -> jax.Array:
     return 0.5 * weights @ table @ weights + weights @ (0.25 * jnp.sum(particles**4, axis=1))
 
 
+@jax.jit
+def derivatives(particles: jax.Array, weights: jax.Array) -> tuple:
+    """L, its slope in the particles, its slope and curvature in the weights."""
+    value, gradient = jax.value_and_grad(dense)(particles, weights)
+    along, table = (d(dense, argnums=1)(particles, weights) for d in (jax.grad, jax.hessian))
+    return value, gradient, along, table
+
+
 def same(one: object, other: object) -> None:
     jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-12, atol=1e-13), one, other)
 
@@ -64,36 +73,30 @@ def same(one: object, other: object) -> None:
 def test_value_velocity_and_variations_are_the_dense_ones(weighted: bool, chunk: int) -> None:
     ensemble, landscape = mu(weighted), Bumps()
     particles, weights = ensemble.particles, ensemble.probabilities
-    value, gradient = jax.value_and_grad(dense)(particles, weights)
+    value, gradient, along, table = derivatives(particles, weights)
     found = landscape.first_order(ensemble, potential=True, chunk=chunk)
     same(found.value, value)
     same(landscape.value(ensemble, chunk=chunk), value)
     same(found.gradient, gradient / weights[:, None])
     variation = landscape.first_variation(ensemble, chunk=chunk)
-    along = jax.grad(dense, argnums=1)(particles, weights)
-    same(jax.vmap(variation)(particles), along - weights @ along)
-    same(found.potential, along)
     elsewhere = Ensemble(particles[:3] + 0.5)
+    inside, outside, slope_outside = along_particles(variation, particles, elsewhere.particles)
+    same(inside, along - weights @ along)
+    same(found.potential, along)
     values, slopes = variation.potential_and_gradient(elsewhere, chunk=chunk)
-    same(values, jax.vmap(variation.potential)(elsewhere.particles))
-    same(slopes, jax.vmap(jax.grad(variation.potential))(elsewhere.particles))
-    table = jax.hessian(dense, argnums=1)(particles, weights)
+    same((values, slopes), (outside, slope_outside))
     same(landscape.second_variation(ensemble)(particles[0], particles[3]), table[0, 3])
 
 
 @pytest.mark.parametrize("weighted", [False, True])
 def test_the_hessian_is_that_of_the_particle_energy(weighted: bool) -> None:
     ensemble = mu(weighted)
-    weights = ensemble.probabilities
+    weights = np.asarray(ensemble.probabilities)
     full = HessianOperator(Bumps(), ensemble, chunk=3).dense()
-    same(full, euclidean_hessian(lambda p: dense(p, weights), ensemble))
+    same(full, euclidean_hessian(dense, ensemble))
     part = HessianOperator(Bumps(), ensemble, part="interaction", chunk=3).dense()
-    mixed = jax.vmap(
-        lambda x: jax.vmap(lambda y: jax.jacfwd(jax.grad(Bumps().pair), argnums=1)(x, y))(
-            ensemble.particles
-        )
-    )(ensemble.particles)
-    scaled = mixed * jnp.sqrt(weights[:, None] * weights)[:, :, None, None]
+    mixed = mixed_derivatives(Bumps().pair, ensemble.particles)
+    scaled = mixed * np.sqrt(weights[:, None] * weights)[:, :, None, None]
     same(part, scaled.transpose(0, 2, 1, 3).reshape(SIZE * DIM, -1))
 
 

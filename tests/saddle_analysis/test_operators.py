@@ -2,12 +2,19 @@
 
 import functools
 
+import equinox as eqx
 import helpers
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from saddle_analysis_spectra import RankOneAttention, euclidean_hessian, heads, realisable
+from saddle_analysis_spectra import (
+    RankOneAttention,
+    euclidean_hessian,
+    heads,
+    realisable,
+    root_weights,
+)
 
 from landscapes import Neuron, NeuronLandscape
 from landscapes.mlp_attention import saddle_ensemble
@@ -28,20 +35,32 @@ def doubled(ensemble: Ensemble) -> Ensemble:
     return Ensemble(twice, jnp.concatenate([ensemble.probabilities] * 2) / 2)
 
 
+def loss(
+    particles: Neuron,
+    weights: jax.Array,
+    landscape: NeuronLandscape,
+    fast: jax.Array | None = None,
+) -> jax.Array:
+    """The dense loss as `euclidean_hessian` calls it."""
+    return helpers.dense_loss(landscape, particles, weights, fast)
+
+
 def interaction_by_doubling(landscape: NeuronLandscape, ensemble: Ensemble) -> np.ndarray:
     """The interaction alone: mixed second derivatives in the two copies of every particle."""
-    first = ensemble.particles
-    flat, unravel = jax.flatten_util.ravel_pytree(first)
+    root = root_weights(ensemble)
+    return 4 * np.asarray(mixed_derivatives(landscape, ensemble)) / root[:, None] / root[None, :]
+
+
+@eqx.filter_jit
+def mixed_derivatives(landscape: NeuronLandscape, ensemble: Ensemble) -> jax.Array:
+    flat, unravel = jax.flatten_util.ravel_pytree(ensemble.particles)
     weights = doubled(ensemble).probabilities
 
     def loss(u: jax.Array, v: jax.Array) -> jax.Array:
         both = jax.tree.map(lambda x, y: jnp.concatenate([x, y]), unravel(u), unravel(v))
         return helpers.dense_loss(landscape, both, weights)
 
-    mixed = jax.jacfwd(jax.grad(loss, argnums=0), argnums=1)(flat, flat)
-    widths = [np.repeat(np.asarray(ensemble.probabilities), leaf[0].size) for leaf in first]
-    root = np.sqrt(np.concatenate(widths))
-    return 4 * np.asarray(mixed) / root[:, None] / root[None, :]
+    return jax.jacfwd(jax.grad(loss, argnums=0), argnums=1)(flat, flat)
 
 
 @pytest.mark.parametrize("weighted", [False, True])
@@ -49,8 +68,7 @@ def interaction_by_doubling(landscape: NeuronLandscape, ensemble: Ensemble) -> n
 def test_the_full_operator_is_the_hessian_of_the_particle_energy(name: str, weighted: bool) -> None:
     landscape, mu = LANDSCAPES[name](), helpers.cloud(weighted=weighted)
     operator = HessianOperator(landscape, mu)
-    loss = lambda p: helpers.dense_loss(landscape, p, mu.probabilities)  # noqa: E731
-    helpers.close(np.asarray(operator.dense()), euclidean_hessian(loss, mu))
+    helpers.close(np.asarray(operator.dense()), euclidean_hessian(loss, mu, landscape))
 
 
 @pytest.mark.parametrize("weighted", [False, True])
@@ -58,8 +76,7 @@ def test_a_frozen_attention_matrix(weighted: bool) -> None:
     landscape, mu = helpers.attention(), helpers.cloud(weighted=weighted)
     fast = helpers.attention_matrix()
     operator = HessianOperator(landscape, mu, fast)
-    loss = lambda p: helpers.dense_loss(landscape, p, mu.probabilities, fast)  # noqa: E731
-    helpers.close(np.asarray(operator.dense()), euclidean_hessian(loss, mu))
+    helpers.close(np.asarray(operator.dense()), euclidean_hessian(loss, mu, landscape, fast))
 
 
 @pytest.mark.parametrize("weighted", [False, True])
@@ -72,10 +89,10 @@ def test_the_interaction_operator(name: str, weighted: bool) -> None:
 
 @pytest.mark.parametrize("part", ["full", "interaction"])
 def test_symmetric_to_round_off_whatever_the_chunk(part: str) -> None:
-    landscape, mu = helpers.attention(), helpers.cloud(size=11, weighted=True)
+    landscape, mu = helpers.attention(), helpers.cloud(weighted=True)
     matrices = [
         np.asarray(HessianOperator(landscape, mu, part=part, chunk=chunk).dense())
-        for chunk in (1, 4, 11)
+        for chunk in (1, 4, helpers.SIZE)
     ]
     for matrix in matrices:
         helpers.close(matrix, matrix.T)
@@ -134,13 +151,13 @@ def test_the_moment_route_gives_every_eigenvalue(weighted: bool) -> None:
 
 def test_equal_particles_repeat_eigenvalues_exactly() -> None:
     one = helpers.cloud(size=1)
-    mu = Ensemble(jax.tree.map(lambda leaf: jnp.repeat(leaf, 6, axis=0), one.particles))
+    mu = Ensemble(jax.tree.map(lambda leaf: np.repeat(leaf, 6, axis=0), one.particles))
     operator = HessianOperator(helpers.regression(), mu)
     values = np.linalg.eigvalsh(np.asarray(operator.dense()))
     # Differences of copies feel ∇²(δL/δμ) alone, five times over.
-    local = jax.hessian(lambda v: helpers.regression().first_variation(one)(Neuron(v[:2], v[2:])))(
-        jnp.concatenate([leaf[0] for leaf in one.particles])
-    )
+    local = jax.jit(
+        jax.hessian(lambda v: helpers.regression().first_variation(one)(Neuron(v[:2], v[2:])))
+    )(np.concatenate([np.asarray(leaf)[0] for leaf in one.particles]))
     for value in np.linalg.eigvalsh(np.asarray(local)):
         assert np.sum(np.abs(values - value) < 1e-10) >= 5
     pairs = extreme_eigenpairs(operator, 7, budget=Budget(dense_below=0))
@@ -151,8 +168,7 @@ def test_single_precision_agrees(precision: str) -> None:
     landscape, mu = helpers.regression(), helpers.cloud()
     operator = HessianOperator(landscape, mu)
     assert operator.dtype == precision
-    loss = lambda p: helpers.dense_loss(landscape, p, mu.probabilities)  # noqa: E731
-    helpers.close(np.asarray(operator.dense()), euclidean_hessian(loss, mu), scale=5)
+    helpers.close(np.asarray(operator.dense()), euclidean_hessian(loss, mu, landscape), scale=5)
 
 
 def test_protocol() -> None:
