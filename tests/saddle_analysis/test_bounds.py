@@ -19,7 +19,7 @@ from saddle_analysis import (
 from saddle_analysis.curves import fit_power_law
 from saddle_analysis.spectra import MatrixOperator
 
-SIZE = 60  # one shape to compile
+SIZE = 30  # one shape to compile
 SPARSE = Budget(dense_below=0)
 SPECTRA = st.one_of(
     st.lists(st.floats(-1e3, 1e3), min_size=SIZE, max_size=SIZE),

@@ -14,6 +14,7 @@ from saddle_analysis_spectra import (
     RankOneAttention,
     at,
     heads,
+    neurons,
     realisable,
 )
 
@@ -114,7 +115,8 @@ def test_flat_directions_of_the_minimum_are_symmetries() -> None:
 
 
 def test_far_from_critical_is_said_and_the_spectrum_given() -> None:
-    landscape, mu = helpers.attention(), helpers.cloud()
+    landscape, _ = realisable()
+    mu = Ensemble(neurons(1, 36, outputs=3, inputs=5))  # shapes of the saddles: compiled once
     with pytest.warns(NotCriticalWarning, match="not at a critical point"):
         report = criticality_report(landscape, mu)
     assert report.kind == "not critical"
