@@ -120,14 +120,18 @@ def run_curvature(features: int, *, progress: bool = False) -> Result:
     landscape = SoftmaxAttentionLandscape.of_length(probabilities)
     flow, start = GradientFlow(landscape, scheme="adaptive"), zero_head(landscape)
     horizon = 60.0 * features**2
-    settings = {"horizon": horizon, "dt": 0.1, "progress": progress, "label": "one head"}
-    first = simulate(flow, start, record=log_spaced(1.0, 80), **settings).trajectory
+    settings = {"dt": 0.1, "progress": progress, "label": "one head"}
+    records = log_spaced(1.0, 80)
+    first = simulate(flow, start, horizon=horizon, record=records, **settings).trajectory
     times = {
         "start": 0.0,
         "plateau": float(first["time"].values[plateau(first)]),
         "end of phase I": stages(first)[1].boundaries[0],
     }
-    again = simulate(flow, start, snapshots=at(*times.values()), **settings).trajectory
+    until, whole = max(times.values()), at(*times.values())
+    again = simulate(
+        flow, start, horizon=until, record=at(), snapshots=whole, **settings
+    ).trajectory
     moments = [_moment(landscape, again, name, time) for name, time in times.items()]
     result = Result("Curvature at the start and on the plateau")
     result.dataset("one_head", first)

@@ -128,7 +128,7 @@ def _end(
             start,
             horizon=horizon,
             dt=1e-3 * horizon,
-            record=at(),
+            record=at(0.0, horizon),  # by the program of the runs that are shown
             progress=progress,
             label="limit" if ratio is None else f"ratio {ratio:.2g}",
         )

@@ -174,6 +174,7 @@ def merging(betas: Sequence[float], progress: bool = False) -> Result:
             on_circle(np.array([0.0, APART])),
             horizon=float(near[-1]),
             dt=exact[-1] / 1000,
+            record=at(),  # snapshots say all
             snapshots=at(*near),
             progress=progress,
             label=f"two clusters, β = {beta:g}",

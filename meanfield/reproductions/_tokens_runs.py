@@ -40,6 +40,7 @@ def growth_rate(landscape: TokenLandscape, progress: bool = False) -> float:
         start,
         horizon=horizon,
         dt=horizon / 64,
+        record=at(),  # snapshots say all
         snapshots=at(*np.linspace(0, horizon, LOOKS)),
         progress=progress,
         label=f"degree {degree}",
@@ -62,6 +63,7 @@ def gathering(
         on_circle(2 * np.pi * np.arange(size) / size + noise),
         horizon=float(horizon),
         dt=float(horizon) / 1000,
+        record=at(),  # snapshots say all
         snapshots=at(*np.linspace(0, float(horizon), 60)),
         progress=progress,
         label=label,
@@ -106,6 +108,7 @@ def orthogonal_course(
         Ensemble(jnp.eye(count)),
         horizon=time,
         dt=0.01,
+        record=at(),  # snapshots say all
         snapshots=at(*np.linspace(0, time, looks)),
         progress=progress,
         label=label,

@@ -14,7 +14,7 @@ import xarray
 from flow_cases import Springs, assert_same_bits, end, flat, points, smooth_attention
 from helpers import cloud, dense_loss, regression
 
-from meanfield import AcceleratedFlow, Checkpoints, FlowFailed, Outcome, every, simulate
+from meanfield import AcceleratedFlow, Checkpoints, FlowFailed, Outcome, at, every, simulate
 from meanfield.flows import Diffusion, NesterovDamping, Projection, Resampling, scheme_from
 from meanfield.runs import stable_step
 from particles import Ensemble, InvalidInput, particle_mesh, placed
@@ -144,8 +144,9 @@ def test_ten_steps_and_ten_more_are_twenty(scheme: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("scheme", ["bosh3", "adaptive"])
 def test_eight_devices_equal_one(scheme: str) -> None:
     flow, mu = AcceleratedFlow(regression(), scheme=scheme, chunk=2), cloud(size=16)
-    one = simulate(flow, mu, horizon=1.0, dt=0.05)
-    many = simulate(flow, placed(mu, particle_mesh()), horizon=1.0, dt=0.05)
+    options = {"horizon": 1.0, "dt": 0.05, "record": at(0.5, 1.0)}
+    one = simulate(flow, mu, **options)
+    many = simulate(flow, placed(mu, particle_mesh()), **options)
     assert len(many.state.momentum.w.sharding.device_set) == 8
     assert many.state.momentum.w.sharding == many.ensemble.particles.w.sharding
     for part in (lambda s: s.ensemble, lambda s: s.momentum):
