@@ -11,8 +11,8 @@ import pytest
 from costs import Costs
 from quickly import compile_quickly, draw_quickly, solve_quickly
 
-# Set before any computation starts: devices are fixed once the backend is up. Config values, unlike
-# XLA_FLAGS, are not inherited by the subprocesses some tests start, so those see what a user sees.
+# Set before any computation starts: devices are fixed once the backend is up. Config values are not
+# inherited by the subprocesses some tests start, so those see what a user sees.
 if "JAX_PLATFORMS" not in os.environ:
     jax.config.update("jax_platforms", "cpu")
 jax.config.update("jax_num_cpu_devices", 8)

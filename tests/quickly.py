@@ -4,7 +4,6 @@ import os
 from typing import Any
 from unittest.mock import patch
 
-import jax
 from matplotlib.figure import Figure
 from threadpoolctl import threadpool_limits
 
@@ -26,18 +25,10 @@ def solve_quickly() -> None:
 
 
 def compile_quickly() -> None:
-    """Compiles without optimizing.
-
-    The flags are read once, with the first program; after it they leave the environment, so that
-    the processes that tests start do not inherit them.
-    """
-    before = os.environ.get("XLA_FLAGS")
-    os.environ["XLA_FLAGS"] = f"{before or ''} {FLAGS}"
-    jax.jit(lambda x: x + 1)(1.0).block_until_ready()
-    if before is None:
-        del os.environ["XLA_FLAGS"]
-    else:
-        os.environ["XLA_FLAGS"] = before
+    """Compiles without optimizing, here and in the processes that tests start."""
+    before = os.environ.get("XLA_FLAGS", "")
+    if FLAGS not in before:  # as it is in a worker
+        os.environ["XLA_FLAGS"] = f"{before} {FLAGS}"
 
 
 def draw_quickly() -> None:

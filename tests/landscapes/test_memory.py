@@ -31,6 +31,7 @@ print(peak() - before - sum(leaf.nbytes for leaf in jax.tree.leaves(kept)))
 """
 
 
+@pytest.mark.optimized
 @pytest.mark.slow
 def test_a_million_particles_fit():
     """Peak resident memory beyond ensemble, velocity and samples: below 300 MB, in float32.

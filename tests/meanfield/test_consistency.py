@@ -22,7 +22,6 @@ def run(devices: int, chunk: int, snapshots: bool = False) -> Run:
     )
 
 
-@pytest.mark.optimized
 @pytest.mark.slow
 def test_interleaved_runs_repeat_bit_for_bit() -> None:
     """First calls compile between runs on other meshes; equal runs must not notice."""

@@ -20,8 +20,6 @@ from meanfield import Checkpoints, GradientFlow, Run, every, simulate
 from meanfield.flows import Diffusion, FlowState, Resampling
 from particles import drawn_on, particle_mesh, placed
 
-pytestmark = pytest.mark.optimized
-
 KEY = jax.random.key(1)
 RUN: dict[str, Any] = {"horizon": 1.0, "dt": 0.05, "record": every(0.25)}
 

@@ -14,8 +14,6 @@ from helpers import cloud
 from meanfield import Checkpoints, GradientFlow, Outcome, every, simulate
 from particles import Ensemble, InvalidInput
 
-pytestmark = pytest.mark.optimized
-
 HALF, WHOLE = 0.5, 1.0
 
 

@@ -174,7 +174,6 @@ def test_a_step_too_large_blows_up_with_all_that_is_known(config, tmp_path: Path
     assert 0 < float(advised[1]) < 1e4
 
 
-@pytest.mark.optimized  # a process from outside computes the first half
 @pytest.mark.slow
 def test_an_interrupted_run_resumes_to_the_same_trajectory(config, tmp_path: Path) -> None:
     long = config(dt="0.001", horizon="5.0\nevery = 1.0\ncheckpoint_steps = 500")

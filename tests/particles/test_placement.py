@@ -20,8 +20,6 @@ from particles import (
 )
 from saddle_analysis import HessianOperator
 
-pytestmark = pytest.mark.optimized
-
 
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("chunk", [None, 3])
