@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
@@ -261,7 +261,9 @@ def _head_claims(trajectory: xarray.Dataset, features: int) -> list[Claim]:
     ]
 
 
-def many_heads(seed: int, *, progress: bool = False) -> Result:
+def many_heads(
+    seed: int, sizes: Sequence[int] = (8, 16, 32, 64, 128), *, progress: bool = False
+) -> Result:
     """N → ∞: how fast the average over i.i.d. heads approaches its mean-field limit."""
     landscape = SoftmaxAttentionLandscape.of_length(feature_probabilities(FEW, DOMINANT))
     study = convergence_study(
@@ -270,7 +272,7 @@ def many_heads(seed: int, *, progress: bool = False) -> Result:
         key=jax.random.key(seed + 4),
         horizon=40.0,
         dt=4.0,
-        sizes=(8, 16, 32, 64, 128),
+        sizes=sizes,
         seeds=8,
         times=1,
         transport=0,

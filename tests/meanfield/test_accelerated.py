@@ -117,11 +117,11 @@ def test_loss_and_kinetic_energy_fall_by_what_is_dissipated(damping: float | str
 
 
 def test_a_batch_equals_a_loop_over_seeds() -> None:
-    flow, options = AcceleratedFlow(regression()), {"horizon": 1.0, "dt": 0.05}
+    flow = AcceleratedFlow(regression())
     starts = jax.tree.map(lambda *leaves: jnp.stack(leaves), *(cloud(seed) for seed in range(3)))
-    batch = simulate(flow, starts, batch=True, **options)
+    batch = end(flow, starts, 1.0, 0.05, batch=True)
     for seed in range(3):
-        alone = simulate(flow, cloud(seed), **options)
+        alone = end(flow, cloud(seed), 1.0, 0.05)
         mine = jax.tree.map(lambda leaf, seed=seed: leaf[seed], batch.state)
         np.testing.assert_allclose(flat(mine), flat(alone.state), rtol=1e-9, atol=1e-13)
 
