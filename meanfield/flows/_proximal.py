@@ -14,7 +14,7 @@ from landscapes import Observable
 
 from ._scheme import AbstractScheme, Field
 
-ITERATIONS = 50  # of Newton's method, at most
+ITERATIONS = 200  # of Newton's method, at most
 PRODUCTS = 200  # Hessian products for one direction, at most
 HALVINGS = 30  # of one direction, at most
 SUFFICIENT = 1e-4  # share of the promised decrease that a step must show
