@@ -99,5 +99,5 @@ def few_compiled_programs(request: pytest.FixtureRequest) -> Iterator[None]:
         return
     stash[LOOKED] = costs.programs
     maps = Path("/proc/self/maps")  # Linux
-    if maps.exists() and len(maps.read_text().splitlines()) > 40_000:
+    if maps.exists() and len(maps.read_text().splitlines()) > 30_000:
         jax.clear_caches()
