@@ -1,5 +1,6 @@
 """Shared test setup: float64 by default, eight CPU devices, no display."""
 
+import gc
 import os
 import sys
 from collections.abc import Iterator
@@ -91,7 +92,8 @@ LOOKED = pytest.StashKey[int]()
 def few_compiled_programs(request: pytest.FixtureRequest) -> Iterator[None]:
     """Lets go of compiled programs: each takes memory maps, of which a process has 65,530.
 
-    Without this the compiler crashes after some thousand programs.
+    Without this the compiler crashes after some thousand programs. Those that stay, and what was
+    traced for them, are hidden from the garbage collector, which would visit them again and again.
     """
     yield
     stash, costs = request.config.stash, request.config.pluginmanager.get_plugin("costs")
@@ -100,4 +102,7 @@ def few_compiled_programs(request: pytest.FixtureRequest) -> Iterator[None]:
     stash[LOOKED] = costs.programs
     maps = Path("/proc/self/maps")  # Linux
     if maps.exists() and len(maps.read_text().splitlines()) > 30_000:
+        gc.unfreeze()
         jax.clear_caches()
+        gc.collect()
+    gc.freeze()
