@@ -174,13 +174,14 @@ class MLPAttentionLandscape(NeuronLandscape):
     def require_valid(self) -> None:
         """Refuse samples that do not go together, a negative ridge, prompts below length one."""
         super().require_valid()
-        ridge = self.ridge
-        inverse = 0.0 if self.inverse_context is None else self.inverse_context
+        ridge, inverse = self.ridge, self.inverse_context
         if not (isinstance(ridge, Tracer) or 0 <= float(ridge) < math.inf):
             raise InvalidInput(f"ridge is {ridge}; it must be finite and not negative.")
-        if not (isinstance(inverse, Tracer) or 0 <= float(inverse) <= 1):
+        if inverse is None or isinstance(inverse, Tracer):
+            return
+        if not 0 <= float(inverse) <= 1:
             raise InvalidInput(f"inverse_context is {inverse}; it must lie between 0 and 1.")
-        if isinstance(self.x, HermiteModes) and not isinstance(inverse, Tracer) and inverse > 0:
+        if isinstance(self.x, HermiteModes) and inverse > 0:
             raise InvalidInput(
                 f"context_length is {1 / float(inverse):g}, but x is Hermite modes, which know the "
                 "limit of infinite prompts alone; leave it out, or give samples."
@@ -193,6 +194,11 @@ class MLPAttentionLandscape(NeuronLandscape):
             zero = to_device(0.0, self.x.dtype)
             finite = eqx.tree_at(lambda one: one.inverse_context, self, zero, is_leaf=_is_none)
         return cast(MLPAttentionLandscape, NeuronLandscape.replace(finite, **fields))
+
+    @property
+    def exact_saddles(self) -> bool:
+        """Whether theory knows the saddles: without ridge, for infinite prompts."""
+        return float(self.ridge) == 0 and not float(self.inverse_context or 0.0)
 
     @property
     @jax.default_matmul_precision("highest")

@@ -64,7 +64,7 @@ def saddle_ensemble(
     missing = tuple(sorted(set(missing)))
     samples, outputs = landscape.f.shape
     neurons = positions.shape[0]
-    if float(landscape.ridge) > 0 or float(landscape.inverse_context or 0.0) > 0:
+    if not landscape.exact_saddles:
         raise InvalidInput(
             "landscape has a ridge or a finite context_length, which move the saddles; the exact "
             "construction needs ridge 0 and infinite context_length."

@@ -41,8 +41,7 @@ def critical_point(
         >>> critical_point(landscape)(Ensemble(Neuron(a=a, w=w)))
         CriticalPoint(name='missing {2}', level=0.125, index=1, source='KS24; theory 2')
     """
-    exact = float(landscape.ridge) == 0 and not float(landscape.inverse_context or 0.0)
-    if not exact:
+    if not landscape.exact_saddles:
         return lambda ensemble: None
     eigenvalues = np.asarray(feature_spectrum(landscape))
 

@@ -56,8 +56,7 @@ def advanced(
         start,
         horizon=time,
         dt=dt if isinstance(start, Ensemble) else None,
-        # Records judge the run by earlier ones, which checkpoints alone hold on to.
-        record=at() if checkpoints is None else at(time),
+        record=at(time),
         key=noise if isinstance(start, Ensemble) else None,
         batch=True,
         checkpoints=checkpoints,

@@ -144,13 +144,15 @@ def descent_study(
         start,
         horizon=horizon,
         dt=steps[-1],
-        record=at(),  # where it ends is all that is looked at
+        record=at(horizon),
     ).ensemble
     many = jax.tree.map(lambda leaf: jnp.stack([leaf] * seeds), start)
 
     def error(step: float, batch: int) -> np.ndarray:
         flow = GradientFlow(landscape, scheme="euler", ratio=ratio, batch_size=batch)
-        run = simulate(flow, many, horizon=horizon, dt=step, key=key, batch=True, record=at())
+        run = simulate(
+            flow, many, horizon=horizon, dt=step, key=key, batch=True, record=at(horizon)
+        )
         gap = jax.tree.map(jnp.subtract, run.ensemble.particles, exact.particles)
         return np.asarray(jax.vmap(lambda u: exact.inner(u, u))(gap))
 

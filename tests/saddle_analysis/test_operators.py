@@ -48,11 +48,11 @@ def loss(
 def interaction_by_doubling(landscape: NeuronLandscape, ensemble: Ensemble) -> np.ndarray:
     """The interaction alone: mixed second derivatives in the two copies of every particle."""
     root = root_weights(ensemble)
-    return 4 * np.asarray(mixed_derivatives(landscape, ensemble)) / root[:, None] / root[None, :]
+    return 4 * np.asarray(mixed_by_copies(landscape, ensemble)) / root[:, None] / root[None, :]
 
 
 @eqx.filter_jit
-def mixed_derivatives(landscape: NeuronLandscape, ensemble: Ensemble) -> jax.Array:
+def mixed_by_copies(landscape: NeuronLandscape, ensemble: Ensemble) -> jax.Array:
     flat, unravel = jax.flatten_util.ravel_pytree(ensemble.particles)
     weights = doubled(ensemble).probabilities
 
