@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Any, NamedTuple
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -125,10 +127,14 @@ class MarkovInductionLandscape(Landscape):
         uniform Dirichlet law, but for what the start of a chain tells. `entropy`: that of the true
         transitions, which no predictor can beat in expectation.
         """
+        found = {name: float(level) for name, level in self._statistical_levels().items()}
+        return {"uniform": math.log(self.rows.shape[1]), **found}
+
+    @eqx.filter_jit
+    def _statistical_levels(self) -> dict[str, Array]:
         unigram, bigram = self.statistics()
         predictions = {"unigram": unigram, "bigram": bigram, "entropy": self.rows}
-        found = {name: float(self.cross_entropy(p)) for name, p in predictions.items()}
-        return {"uniform": math.log(self.rows.shape[1]), **found}
+        return {name: self.cross_entropy(p) for name, p in predictions.items()}
 
     def head_levels(self) -> dict[str, float]:
         """The lowest loss of the model's own two solutions, exactly for these chains, in nats.
@@ -138,10 +144,9 @@ class MarkovInductionLandscape(Landscape):
         they are a multiple of the counts of followers; the first token, which has no previous one,
         counts as its own follower. Each is a convex problem in one number.
         """
-        single, double = self._counts()
-        first = self.tokens[:, 0]
-        own = jax.nn.one_hot(first, single.shape[1], dtype=single.dtype)
-        double += own * (first == self.tokens[:, -1])[:, None]
+        single, double = map(np.array, self._counts())
+        first, last = np.asarray(self.tokens)[:, [0, -1]].T
+        double[np.arange(len(first)), first] += first == last
         return {
             "unigram": self._best_multiple(single),
             "bigram": self._best_multiple(double),
@@ -152,13 +157,14 @@ class MarkovInductionLandscape(Landscape):
         logs = jnp.where(self.rows > 0, jnp.log(jnp.where(self.rows > 0, predicted, 1.0)), 0.0)
         return -jnp.mean(jnp.sum(self.rows * logs, axis=1))
 
+    @eqx.filter_jit
     def _counts(self) -> tuple[Array, Array]:
         hot = jax.nn.one_hot(self.tokens, self.rows.shape[1], dtype=self.rows.dtype)
         follows = (self.tokens[:, :-1] == self.tokens[:, -1:]).astype(hot.dtype)
         return hot.sum(1), jnp.einsum("cj,cjk->ck", follows, hot[:, 1:])
 
-    def _best_multiple(self, counts: Array) -> float:
-        logits, p = np.asarray(counts) / self.tokens.shape[1], np.asarray(self.rows)
+    def _best_multiple(self, counts: np.ndarray) -> float:
+        logits, p = counts / self.tokens.shape[1], np.asarray(self.rows)
 
         def loss(scale: float) -> float:
             z = scale * logits
@@ -195,6 +201,12 @@ def draw_chains(
             f"chains is {chains}, length {length} and states {states}; they must be at least 1, 2 "
             "and 2."
         )
+    return MarkovInductionLandscape(*_walks(key, chains, length, states))
+
+
+@functools.partial(jax.jit, static_argnums=(1, 2, 3))
+def _walks(key: Key[Array, ""], chains: int, length: int, states: int) -> tuple[Array, Array]:
+    """Tokens of the chains, and the rows of transitions at their last token."""
     key_rows, key_start, key_walk = jax.random.split(key, 3)
     matrices = jax.random.dirichlet(key_rows, jnp.ones(states), (chains, states))
     # (Pᵀ − I) π = 0 with Σπ = 1; the sum replaces one of the dependent equations.
@@ -210,7 +222,7 @@ def draw_chains(
 
     last, rest = jax.lax.scan(step, first, jax.random.split(key_walk, length - 1))
     tokens = jnp.concatenate([first[None], rest]).T
-    return MarkovInductionLandscape(tokens, matrices[chain, last])
+    return tokens, matrices[chain, last]
 
 
 def markov_head_start(
