@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, ArrayLike, Float
+from jaxtyping import ArrayLike, Float
 
 from ._theory import Eigenvalues, plateau_curvature, solve_exactly
 
@@ -69,7 +68,14 @@ def exact_dynamics(
     values = np.asarray(eigenvalues, float)
     curvature = plateau_curvature(values, context_length)
     start = np.concatenate([[p], np.broadcast_to(np.asarray(u, float), values.shape)])
-    y = solve_exactly(_slope, start, times, (values**2, curvature))
+    square = values**2
+
+    def slope(time: float, y: np.ndarray) -> np.ndarray:
+        p, u = y[0], y[1:]
+        pull = curvature * u
+        return np.concatenate([[square @ u - p * (pull @ u)], p * (square - p * pull)])
+
+    y = solve_exactly(slope, start, times)
     p_t, u_t = y[:, 0], y[:, 1:]
     read = p_t[:, None] * u_t
     loss = 0.5 * np.sum(values - 2 * values**2 * read + curvature * read**2, axis=1)
@@ -148,9 +154,3 @@ def exact_timescales(
     return ExactTimescales(
         float(1 / np.sqrt(np.sum(values**4))), 1 / (p**2 * curvature), np.sort(1 / rates)
     )
-
-
-def _slope(time: Array, y: Array, args: tuple[Array, Array]) -> Array:
-    (square, curvature), p, u = args, y[0], y[1:]
-    value = jnp.sum(square * u) - p * jnp.sum(curvature * u**2)
-    return jnp.concatenate([value[None], p * square - p**2 * curvature * u])
