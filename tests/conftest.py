@@ -19,6 +19,8 @@ if "JAX_PLATFORMS" not in os.environ:
 jax.config.update("jax_num_cpu_devices", 8)
 jax.config.update("jax_enable_x64", True)
 matplotlib.use("Agg")
+# Tracing makes many small objects: collected every 700, the default, they cost a tenth of all work.
+gc.set_threshold(10_000)
 # No test depends on which chunk is the fastest here; subprocesses inherit this.
 os.environ["MEANFIELD_CHUNKS"] = "default"
 

@@ -34,7 +34,7 @@ def test_options_have_defaults_and_say_what_they_do(name: str) -> None:
 
 def whole(name: str, folder: Path, **options: Any) -> Result:
     """All parts of a reproduction at a small size, once its claims hold and it is written."""
-    found = written(reproduce(name, particles=24, samples=96, teachers=2, **options), folder)
+    found = written(reproduce(name, particles=12, samples=48, teachers=2, **options), folder)
     reproduction = REPRODUCTIONS[name]
     headings = [f"## {title}" for title in reproduction.titles]
     assert [entry for entry in found.body if entry in headings] == headings
