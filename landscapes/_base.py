@@ -150,13 +150,28 @@ class Landscape(AbstractLandscape):
         chunk: int | None = None,
     ) -> FirstOrder:
         """L(μ), its slopes, and with `potential` the first variation: both streaming passes."""
-        moments = self.moments(ensemble, chunk=chunk)
+        once = self.chunk(ensemble, chunk) == ensemble.size and ensemble.mesh is None
+        moments = self._shared(ensemble) if once else self.moments(ensemble, chunk=chunk)
         value, dual, slope = self.value_and_slopes(moments, fast)
         if potential:
             seen, gradient = self.potential_and_gradient(ensemble, dual, chunk=chunk)
         else:
             seen, gradient = None, self.gradient_field(ensemble, dual, chunk=chunk)
         return FirstOrder(value, moments, gradient, slope, seen)
+
+    def _shared(self, ensemble: Ensemble) -> PyTree:
+        """The moments in one chunk, where the second pass follows in the same program.
+
+        As the transpose of `pairing` in the dual they hold the features in the order of products
+        of the second pass, and the compiler evaluates them once. In single precision features
+        cost less than products in an order that is not theirs.
+        """
+        moments = functools.partial(self.moments, ensemble, chunk=ensemble.size)
+        shapes = jax.eval_shape(moments)
+        if any(leaf.dtype != jnp.float64 for leaf in jax.tree.leaves(shapes)):
+            return moments()
+        pairing = functools.partial(self.pairing, ensemble.particles)
+        return jax.linear_transpose(pairing, shapes)(ensemble.probabilities)[0]
 
     @compiled_precisely
     def value_and_slopes(

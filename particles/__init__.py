@@ -21,6 +21,7 @@ from ._tensors import HalfPrecisionWarning as HalfPrecisionWarning
 from ._tensors import read_tensors as read_tensors
 from ._transport import Coupling as Coupling
 from ._transport import optimal_coupling as optimal_coupling
+from ._transport import self_transport as self_transport
 from ._transport import sinkhorn_divergence as sinkhorn_divergence
 from ._transport import sliced_wasserstein as sliced_wasserstein
 from ._transport import wasserstein as wasserstein

@@ -24,7 +24,11 @@ class Saver:
 
     def save(self, state: FlowState, tape: Tape, plan: Plan) -> End | None:
         """A disk that refuses a checkpoint ends the run, not what it has found."""
-        computed = self._loss(state, plan)
+        main = plan.main.name
+        latest, first = tape.latest(main), tape.first(main)
+        fresh = tape.ends_at(main, float(np.asarray(state.time).max()))
+        # A record of this moment was computed from this very state.
+        computed = latest["loss"] if latest and fresh else self._loss(state, plan)
         try:
             written = self.checkpoints.save(state, tape, self.made_with, self.flow.chunk)
         except OSError as error:
@@ -32,18 +36,14 @@ class Saver:
         if written is None:
             return None
         again = self._loss(placed_like(written, state), plan)
-        claimed = {"computed": computed}
-        latest, first = tape.latest(plan.main.name), tape.first(plan.main.name)
-        if latest is not None and tape.ends_at(plan.main.name, float(np.asarray(state.time).max())):
-            claimed["recorded"] = latest["loss"]
         scale = np.asarray(np.abs(again if first is None else first["loss"]))
-        for name, loss in claimed.items():
-            if not _agree(loss, again, scale):
-                return End(
-                    Outcome.INCONSISTENT,
-                    f"the saved state has loss {again}, but {loss} was {name} for it; do not trust "
-                    "this run, and look at the machine's memory",
-                )
+        if not _agree(computed, again, scale):
+            return End(
+                Outcome.INCONSISTENT,
+                f"the saved state has loss {again}, but {computed} was "
+                f"{'recorded' if fresh else 'computed'} for it; do not trust this run, and look at "
+                "the machine's memory",
+            )
         changed = differences(self.made_with, landscape_fingerprint(self.flow.landscape))
         if changed:
             return End(Outcome.INCONSISTENT, f"since the start another {changed[0]}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -65,26 +65,37 @@ def advanced(
     return run.state
 
 
-class _Summary(eqx.Module):
-    """One ensemble's loss and moments."""
+class Summary(NamedTuple):
+    """Losses and moments of ensembles, one of each."""
 
     loss: Array
     moments: PyTree
 
 
 @eqx.filter_jit
-def compared(flow: AbstractFlow, whole: Ensemble, blocks: Ensemble, kept: int) -> dict[str, Any]:
-    """Per seed, averages over blocks; the losses of the first blocks too."""
-    landscape, chunk = flow.landscape, flow.chunk
-    seeds = jax.tree.leaves(whole)[0].shape[0]
+def summaries(flow: AbstractFlow, ensembles: Ensemble) -> Summary:
+    """Loss and moments of every reference."""
+    return jax.lax.map(lambda one: _summary(flow, one), ensembles)
 
-    def summary(ensemble: Ensemble) -> _Summary:
-        return _Summary(*landscape.value_and_moments(ensemble, chunk=chunk))
 
-    def one(seed: tuple[Ensemble, Ensemble]) -> dict[str, Any]:
-        reference, own = seed
-        far = summary(reference)
-        near = map_batch(landscape, summary, own)
+@eqx.filter_jit
+def compared(
+    flow: AbstractFlow, whole: Ensemble, far: Summary, blocks: Ensemble, kept: int
+) -> dict[str, Any]:
+    """Per seed, averages over blocks; the losses of the first blocks too.
+
+    Args:
+        flow: gives landscape and chunk.
+        whole: the references.
+        far: `summaries` of them.
+        blocks: as many of them to each reference.
+        kept: losses of single blocks to keep.
+    """
+    seeds = far.loss.shape[0]
+
+    def one(seed: tuple[Ensemble, Summary, Ensemble]) -> dict[str, Any]:
+        reference, far, own = seed
+        near = map_batch(flow.landscape, lambda block: _summary(flow, block), own)
         count = near.loss.shape[0]
         moved = jax.tree.map(
             lambda x, y: jnp.sum((x.reshape(y.shape) - y) ** 2) / reference.size,
@@ -102,4 +113,8 @@ def compared(flow: AbstractFlow, whole: Ensemble, blocks: Ensemble, kept: int) -
         }
 
     own = jax.tree.map(lambda leaf: leaf.reshape(seeds, -1, *leaf.shape[1:]), blocks)
-    return jax.lax.map(one, (whole, own))
+    return jax.lax.map(one, (whole, far, own))
+
+
+def _summary(flow: AbstractFlow, ensemble: Ensemble) -> Summary:
+    return Summary(*flow.landscape.value_and_moments(ensemble, chunk=flow.chunk))

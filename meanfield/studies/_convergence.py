@@ -19,7 +19,7 @@ from saddle_analysis.curves import PowerLaw
 from ..flows import AbstractFlow, FlowState
 from ..results import Estimate
 from ..runs import Progress, StartWarning
-from ._blocks import Draw, advanced, blocks_of, compared, drawn, noise_of
+from ._blocks import Draw, advanced, blocks_of, compared, drawn, noise_of, summaries
 from ._distances import distances
 from ._laws import dataset, fitted, samples, wandering
 from ._limit import limit_of
@@ -225,9 +225,12 @@ def convergence_study(
                 ensembles[size] = state.ensemble
                 bar.update((index - 1) * len(groups) + place + 1, f"t = {time:.3g}, N = {size}")
             row = []
+            whole = ensembles[reference]
+            far = summaries(flow, whole) if None in known else None
             for size, found in zip(sizes, known, strict=True):
                 if found is None:
-                    found = compared(flow, ensembles[reference], ensembles[size], blocks)
+                    assert far is not None
+                    found = compared(flow, whole, far, ensembles[size], blocks)
                     if index:  # before the first run nothing is written: it may be refused
                         parts.keep(f"errors-{index}-{size}", found)
                 row.append(found)

@@ -8,7 +8,13 @@ import jax
 import numpy as np
 from jaxtyping import Array
 
-from particles import Ensemble, sinkhorn_divergence, sliced_wasserstein, wasserstein
+from particles import (
+    Ensemble,
+    self_transport,
+    sinkhorn_divergence,
+    sliced_wasserstein,
+    wasserstein,
+)
 from particles.internal import to_host
 
 from ..runs import Progress
@@ -38,6 +44,7 @@ def distances(
     seeds, reference = jax.tree.leaves(whole)[0].shape[:2]
     names = [measure.name for measure in MEASURES if measure.at_horizon]
     found = {name: np.full((seeds, len(blocks)), np.nan) for name in names}
+    owns: dict[int, float] = {}
     for place, (size, block) in enumerate(blocks.items()):
         known = parts.part(f"distances-{size}")
         if known is not None:
@@ -56,7 +63,11 @@ def distances(
             if size <= most:
                 last = jax.tree.map(lambda x: x[reference - most :], everyone)
                 blur = _variance(everyone) if epsilon is None else epsilon
-                found["sinkhorn"][seed, place] = sinkhorn_divergence(mu, last, blur)
+                if seed not in owns:
+                    owns[seed] = self_transport(last, blur)
+                found["sinkhorn"][seed, place] = sinkhorn_divergence(
+                    mu, last, blur, own=owns[seed]
+                )
                 if most % size == 0 and seed < exact:
                     found["w2"][seed, place] = wasserstein(mu, last)
         parts.keep(f"distances-{size}", {name: found[name][:, place] for name in names})
