@@ -284,9 +284,7 @@ def _warn_unless(converged: bool, epsilon: float) -> None:
 
 
 @jax.jit
-def _between(
-    x: Array, y: Array, a: Array, b: Array, epsilon: Array | float
-) -> tuple[Array, Array]:
+def _between(x: Array, y: Array, a: Array, b: Array, epsilon: Array | float) -> tuple[Array, Array]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # ott imports a package that says it is unmaintained
         from ott.geometry.pointcloud import PointCloud

@@ -65,9 +65,7 @@ def distances(
                 blur = _variance(everyone) if epsilon is None else epsilon
                 if seed not in owns:
                     owns[seed] = self_transport(last, blur)
-                found["sinkhorn"][seed, place] = sinkhorn_divergence(
-                    mu, last, blur, own=owns[seed]
-                )
+                found["sinkhorn"][seed, place] = sinkhorn_divergence(mu, last, blur, own=owns[seed])
                 if most % size == 0 and seed < exact:
                     found["w2"][seed, place] = wasserstein(mu, last)
         parts.keep(f"distances-{size}", {name: found[name][:, place] for name in names})
