@@ -150,8 +150,7 @@ class Landscape(AbstractLandscape):
         chunk: int | None = None,
     ) -> FirstOrder:
         """L(μ), its slopes, and with `potential` the first variation: both streaming passes."""
-        once = self.chunk(ensemble, chunk) == ensemble.size and ensemble.mesh is None
-        moments = self._shared(ensemble) if once else self.moments(ensemble, chunk=chunk)
+        moments = self._first_pass(ensemble, chunk)
         value, dual, slope = self.value_and_slopes(moments, fast)
         if potential:
             seen, gradient = self.potential_and_gradient(ensemble, dual, chunk=chunk)
@@ -159,16 +158,18 @@ class Landscape(AbstractLandscape):
             seen, gradient = None, self.gradient_field(ensemble, dual, chunk=chunk)
         return FirstOrder(value, moments, gradient, slope, seen)
 
-    def _shared(self, ensemble: Ensemble) -> PyTree:
-        """The moments in one chunk, where the second pass follows in the same program.
+    def _first_pass(self, ensemble: Ensemble, chunk: int | None) -> PyTree:
+        """The moments, where a second pass follows in the same program.
 
-        As the transpose of `pairing` in the dual they hold the features in the order of products
-        of the second pass, and the compiler evaluates them once. In single precision features
-        cost less than products in an order that is not theirs.
+        In one chunk the compiler can evaluate the features once for both, if both hold them in the
+        same order of products: so the moments are the transpose of `pairing` in the dual. In single
+        precision features cost less than products in an order that is not theirs.
         """
-        moments = functools.partial(self.moments, ensemble, chunk=ensemble.size)
+        moments = functools.partial(self.moments, ensemble, chunk=chunk)
         shapes = jax.eval_shape(moments)
-        if any(leaf.dtype != jnp.float64 for leaf in jax.tree.leaves(shapes)):
+        double = all(leaf.dtype == jnp.float64 for leaf in jax.tree.leaves(shapes))
+        at_once = ensemble.mesh is None and self.chunk(ensemble, chunk) == ensemble.size
+        if not (double and at_once):
             return moments()
         pairing = functools.partial(self.pairing, ensemble.particles)
         return jax.linear_transpose(pairing, shapes)(ensemble.probabilities)[0]
@@ -211,7 +212,7 @@ class Landscape(AbstractLandscape):
     ) -> FeatureCurvature:
         """The Wasserstein Hessian: moments and dual are computed once for all products."""
         chunk = self.chunk(ensemble, chunk)
-        moments = self.moments(ensemble, chunk=chunk)
+        moments = self._first_pass(ensemble, chunk)
         return FeatureCurvature(
             self, ensemble, fast, moments, jax.grad(self.energy)(moments, fast), chunk
         )
