@@ -93,7 +93,7 @@ def _await(context: Context, child: Child, out: Path, moment: str, seconds: floa
             time.sleep(0.005)
         return
     # The checkpoints of a study lie deeper than those of a run.
-    seen, skip = _entries(out, moment), int(context.rng.integers(0, 12))
+    seen, skip = _entries(out, moment), int(context.rng.integers(0, 4 if context.sample else 12))
     while child.running:
         now = _entries(out, moment)
         if now - seen:
