@@ -15,10 +15,10 @@ def saddle_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("saddle")
     (folder / "c.toml").write_text(
         """
-        particles = 24
+        particles = 12
         [problem]
         dim = 4
-        samples = 96
+        samples = 48
         teacher_neurons = 8
         spectrum = [1.0, 0.5]
         [start]
@@ -81,7 +81,7 @@ def test_spectrum_of_another_landscapes_ensemble_is_refused(
 
 @pytest.mark.slow
 def test_escape_measures_what_the_curvature_predicts(tmp_path: Path) -> None:
-    sizes = ["--particles", "24", "--problem.samples", "96", "--problem.dim", "4", "--seeds", "4"]
+    sizes = ["--particles", "12", "--problem.samples", "48", "--problem.dim", "4", "--seeds", "4"]
     sizes += ["--problem.teacher-neurons", "6"]
     ran = meanfield("escape", *sizes, "--out", tmp_path, "--quiet", "--json")
     found = json.loads(ran.stdout)
