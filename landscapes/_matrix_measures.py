@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from particles import InvalidInput
 
 from ._base import compiled_precisely
-from ._spans import angles_between
+from ._spans import angles_between, namespace
 
 
 class RankMeasures(NamedTuple):
@@ -22,16 +22,15 @@ class RankMeasures(NamedTuple):
         participation: (Σ s²)²/Σ s⁴, the participation ratio of the squared singular values.
     """
 
-    effective: Float[Array, "*batch"]
-    stable: Float[Array, "*batch"]
-    participation: Float[Array, "*batch"]
+    effective: Float[Array | np.ndarray, "*batch"]
+    stable: Float[Array | np.ndarray, "*batch"]
+    participation: Float[Array | np.ndarray, "*batch"]
 
 
-@compiled_precisely
-def rank_measures(matrices: Float[Array, "*batch rows columns"]) -> RankMeasures:
+def rank_measures(matrices: Float[Array | np.ndarray, "*batch rows columns"]) -> RankMeasures:
     """Effective rank, stable rank and participation ratio of every matrix of a trajectory.
 
-    (theory.md, section 5; MT25, RV07)
+    Arrays of NumPy are measured by NumPy: nothing is compiled. (theory.md, section 5; MT25, RV07)
 
     Args:
         matrices: one, or a stack such as a recorded trajectory.
@@ -41,25 +40,19 @@ def rank_measures(matrices: Float[Array, "*batch rows columns"]) -> RankMeasures
         >>> [round(float(value), 5) for value in rank_measures(jnp.diag(jnp.ones(3)))]
         [3.0, 3.0, 3.0]
     """
-    singular = jnp.linalg.svd(matrices, compute_uv=False)
-    largest = singular[..., :1]
-    scaled = jnp.where(largest > 0, singular / jnp.where(largest > 0, largest, 1), 0)
-    total = jnp.sum(scaled, axis=-1, keepdims=True)
-    share = scaled / jnp.where(total > 0, total, 1)
-    entropy = -jnp.sum(share * jnp.log(jnp.where(share > 0, share, 1)), axis=-1)
-    squares, fourths = jnp.sum(scaled**2, axis=-1), jnp.sum(scaled**4, axis=-1)
-    participation = squares**2 / jnp.where(fourths > 0, fourths, 1)
-    return RankMeasures(jnp.where(total[..., 0] > 0, jnp.exp(entropy), 0), squares, participation)
+    return _ranks(matrices) if isinstance(matrices, np.ndarray) else _compiled_ranks(matrices)
 
 
-@compiled_precisely
 def principal_angles(
-    one: Float[Array, "... rows columns"], other: Float[Array, "... rows columns"], rank: int
-) -> Float[Array, "... angles"]:
+    one: Float[Array | np.ndarray, "... rows columns"],
+    other: Float[Array | np.ndarray, "... rows columns"],
+    rank: int,
+) -> Float[Array | np.ndarray, "... angles"]:
     """Angles in radians between the spans of the top left singular vectors, in increasing order.
 
     Between successive times they tell whether a subspace is stable, against the last time how
-    much of the final one is there. (theory.md, section 5; MT25)
+    much of the final one is there. Arrays of NumPy are measured by NumPy: nothing is compiled.
+    (theory.md, section 5; MT25)
 
     Args:
         one: one matrix, or a stack.
@@ -80,5 +73,28 @@ def principal_angles(
             f"rank is {rank}, for matrices of shapes {one.shape[-2:]} and {other.shape[-2:]}; the "
             "shapes must agree and be at least the rank."
         )
-    left, right = (jnp.linalg.svd(m, full_matrices=False)[0][..., :rank] for m in (one, other))
+    known = isinstance(one, np.ndarray) and isinstance(other, np.ndarray)
+    return (_angles if known else _compiled_angles)(one, other, rank)
+
+
+def _ranks(matrices: Array | np.ndarray) -> RankMeasures:
+    xp = namespace(matrices)
+    singular = xp.linalg.svd(matrices, compute_uv=False)
+    largest = singular[..., :1]
+    scaled = xp.where(largest > 0, singular / xp.where(largest > 0, largest, 1), 0)
+    total = xp.sum(scaled, axis=-1, keepdims=True)
+    share = scaled / xp.where(total > 0, total, 1)
+    entropy = -xp.sum(share * xp.log(xp.where(share > 0, share, 1)), axis=-1)
+    squares, fourths = xp.sum(scaled**2, axis=-1), xp.sum(scaled**4, axis=-1)
+    participation = squares**2 / xp.where(fourths > 0, fourths, 1)
+    return RankMeasures(xp.where(total[..., 0] > 0, xp.exp(entropy), 0), squares, participation)
+
+
+def _angles(one: Array | np.ndarray, other: Array | np.ndarray, rank: int) -> Array | np.ndarray:
+    svd = namespace(one).linalg.svd
+    left, right = (svd(m, full_matrices=False)[0][..., :rank] for m in (one, other))
     return angles_between(left, right)
+
+
+_compiled_ranks = compiled_precisely(_ranks)
+_compiled_angles = compiled_precisely(_angles)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 
@@ -34,23 +37,30 @@ def fractions_inside(
     return jnp.sum(overlap * jax.scipy.linalg.solve(gram, overlap.T, assume_a="pos").T, axis=1)
 
 
+def namespace(array: Array | np.ndarray) -> Any:
+    """Where the functions of an array are: NumPy compiles nothing."""
+    return np if isinstance(array, np.ndarray) else jnp
+
+
 def angles_between(
-    left: Float[Array, "... rows left"], right: Float[Array, "... rows right"]
-) -> Float[Array, "... angles"]:
+    left: Float[Array | np.ndarray, "... rows left"],
+    right: Float[Array | np.ndarray, "... rows right"],
+) -> Float[Array | np.ndarray, "... angles"]:
     """Angles in radians between the spans of orthonormal columns, in increasing order.
 
     Small angles are lost in the cosine, large ones in the sine: each is taken from the other one.
     Columns of zeros on the right are orthogonal to everything.
     """
+    xp = namespace(left)
     overlap = left.mT @ right
-    cosines = jnp.clip(jnp.linalg.svd(overlap, compute_uv=False), 0, 1)
-    absent = jnp.where(jnp.sum(right**2, axis=-2) > 0.5, 0, 1).astype(right.dtype)
-    absent = absent[..., None, :] * jnp.eye(right.shape[-1], dtype=right.dtype)
+    cosines = xp.clip(xp.linalg.svd(overlap, compute_uv=False), 0, 1)
+    absent = xp.where(xp.sum(right**2, axis=-2) > 0.5, 0, 1).astype(right.dtype)
+    absent = absent[..., None, :] * xp.eye(right.shape[-1], dtype=right.dtype)
     outside = right - left @ overlap
-    absent = jnp.broadcast_to(absent, (*outside.shape[:-2], *absent.shape[-2:]))
-    sines = jnp.linalg.svd(jnp.concatenate([outside, absent], axis=-2), compute_uv=False)
+    absent = xp.broadcast_to(absent, (*outside.shape[:-2], *absent.shape[-2:]))
+    sines = xp.linalg.svd(xp.concatenate([outside, absent], axis=-2), compute_uv=False)
     sines = sines[..., ::-1][..., : cosines.shape[-1]]
-    return jnp.where(cosines > 0.7, jnp.arcsin(jnp.clip(sines, 0, 1)), jnp.arccos(cosines))
+    return xp.where(cosines > 0.7, xp.arcsin(xp.clip(sines, 0, 1)), xp.arccos(cosines))
 
 
 def span_correlations(

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import xarray
 
@@ -218,22 +217,19 @@ def measures(runs: Mapping[int, xarray.Dataset]) -> Result:
 
 def _measure_gaps(run: xarray.Dataset) -> dict[str, np.ndarray]:
     """Of every rank and of the largest angle from the ODE's, shape (times, seeds)."""
-    exact = jnp.asarray(solution(run["time"].values).u[:, :, None] * np.eye(DIM))
-    trained = jnp.asarray(queries_of(run))
+    exact = solution(run["time"].values).u[:, :, None] * np.eye(DIM)
+    trained = queries_of(run)
     found, ideal = rank_measures(trained), rank_measures(exact)
-    gaps = {
-        name: np.asarray(getattr(found, name)) - np.asarray(getattr(ideal, name))[:, None]
-        for name in RANKS
-    }
+    gaps = {name: getattr(found, name) - getattr(ideal, name)[:, None] for name in RANKS}
     # At the start all singular values are equal, and there are no top two directions.
-    return gaps | {"angle": np.asarray(principal_angles(trained[1:], exact[1:, None], 2))[..., -1]}
+    return gaps | {"angle": principal_angles(trained[1:], exact[1:, None], 2)[..., -1]}
 
 
 def draw_ranks(ax: Axes, run: xarray.Dataset, batch: int) -> None:
     """Three measures of rank against time, of SGD and of the ODE."""
     times = run["time"].values
-    ideal = rank_measures(jnp.asarray(solution(times).u[:, :, None] * np.eye(DIM)))
-    trained = rank_measures(jnp.asarray(queries_of(run)))
+    ideal = rank_measures(solution(times).u[:, :, None] * np.eye(DIM))
+    trained = rank_measures(queries_of(run))
     plots.plot_courses(
         ax,
         {label: (times, getattr(trained, name)) for name, label in RANKS.items()},
@@ -246,10 +242,10 @@ def draw_ranks(ax: Axes, run: xarray.Dataset, batch: int) -> None:
 def draw_angles(ax: Axes, run: xarray.Dataset) -> None:
     """Principal angles of the top two singular directions to those at the end, against time."""
     # At the start all singular values are equal, and there are no top two directions.
-    times, queries = run["time"].values[1:], jnp.asarray(queries_of(run))[1:]
-    ideal = jnp.asarray(solution(times).u[:, :, None] * np.eye(DIM))
+    times, queries = run["time"].values[1:], queries_of(run)[1:]
+    ideal = solution(times).u[:, :, None] * np.eye(DIM)
     trained, exact = (
-        np.degrees(np.asarray(principal_angles(every, every[-1], 2))) for every in (queries, ideal)
+        np.degrees(principal_angles(every, every[-1], 2)) for every in (queries, ideal)
     )
     names = [f"principal angle {i + 1}" for i in range(2)]
     plots.plot_courses(

@@ -79,7 +79,7 @@ def leads(found: RunMeasures) -> Result:
     result.dataset("measures", found.data)
     result.claim(*_increment_claims(found), *_direction_claims(found))
     result.text(_table(found))
-    fixed = jnp.diag(jnp.asarray(exact_fixed_point(EIGENVALUES, LENGTH, VALUE**2)[1]))
+    fixed = np.diag(exact_fixed_point(EIGENVALUES, LENGTH, VALUE**2)[1])
     # The ratios of the fixed point are those of every invariant.
     ranks = {"optimum": float(rank_measures(fixed).effective), "Λ²": float(_early().effective)}
     result.figure(
@@ -179,4 +179,4 @@ def _summary(values: np.ndarray) -> tuple[float, float, float]:
 
 def _early() -> RankMeasures:
     """Ranks of Λ²: of what W_Q gains as long as the loss is near its start."""
-    return rank_measures(jnp.diag(jnp.asarray(EIGENVALUES) ** 2))
+    return rank_measures(np.diag(np.square(EIGENVALUES)))

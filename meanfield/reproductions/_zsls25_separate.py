@@ -224,8 +224,8 @@ def rank_course(
         progress=progress,
         label=f"rank {rank}",
     )
-    used = rank_measures(jnp.asarray(trajectory["read_out"].values)).participation
-    return RankCourse(trajectory["time"].values, trajectory["loss"].values, np.asarray(used))
+    used = rank_measures(trajectory["read_out"].values).participation
+    return RankCourse(trajectory["time"].values, trajectory["loss"].values, used)
 
 
 def ranks_figure(courses: dict[int, RankCourse], levels: np.ndarray) -> Figure:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
@@ -218,7 +217,7 @@ def _of_matrix(name: str, matrices: list[Array], directions: int) -> xarray.Data
             f"directions is {directions} and matrix {name!r} has shape {shape}; it needs two axes, "
             "each at least as long as directions."
         )
-    stack = jnp.stack(matrices)
+    stack = np.stack([np.asarray(matrix) for matrix in matrices])
     own, increment = rank_measures(stack), rank_measures(stack - stack[0])
     to_previous = np.full((len(stack), directions), np.nan)
     to_previous[1:] = principal_angles(stack[1:], stack[:-1], directions)
@@ -227,13 +226,10 @@ def _of_matrix(name: str, matrices: list[Array], directions: int) -> xarray.Data
     largest = np.where(singular[:, 0] > 0, singular[:, 0], 1)
     return xarray.Dataset(
         {
-            **{key: ("time", np.asarray(getattr(own, key))) for key in RANKS},
-            **{f"increment_{k}": ("time", np.asarray(getattr(increment, k))) for k in RANKS},
+            **{key: ("time", getattr(own, key)) for key in RANKS},
+            **{f"increment_{key}": ("time", getattr(increment, key)) for key in RANKS},
             "angle_to_previous": (("time", "angle"), to_previous),
-            "angle_to_end": (
-                ("time", "angle"),
-                np.asarray(principal_angles(stack, stack[-1], directions)),
-            ),
+            "angle_to_end": (("time", "angle"), principal_angles(stack, stack[-1], directions)),
             "gap": ("time", (singular[:, directions - 1] - singular[:, directions]) / largest),
         }
     )

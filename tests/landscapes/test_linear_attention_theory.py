@@ -199,24 +199,26 @@ def test_fixed_points_and_timescales(invariant):
     assert times.escape == pytest.approx(1 / growth, rel=1e-12)
 
 
-def test_rank_measures_of_known_spectra():
+@pytest.mark.parametrize("of", [jnp.asarray, np.asarray])  # compiled, and by NumPy
+def test_rank_measures_of_known_spectra(of):
     basis = np.linalg.qr(RNG.normal(size=(4, 4)))[0]
     spectra = np.array([[1, 1, 0, 0], [3, 0, 0, 0], [0, 0, 0, 0], [2, 1, 1, 0.0]])
-    found = rank_measures(jnp.asarray(basis @ (spectra[:, :, None] * np.eye(4)) @ basis.T))
+    found = rank_measures(of(basis @ (spectra[:, :, None] * np.eye(4)) @ basis.T))
     shares = np.array([0.5, 0.25, 0.25])
     close(found.effective, [2, 1, 0, np.exp(-shares @ np.log(shares))], 10)
     close(found.stable, [2, 1, 0, 6 / 4])
     close(found.participation, [2, 1, 0, 36 / 18])
 
 
-def test_principal_angles_small_and_large():
+@pytest.mark.parametrize("of", [jnp.asarray, np.asarray])
+def test_principal_angles_small_and_large(of):
     """Rotations by known angles in two planes, the small one far below √eps."""
     angles = np.array([1e-10, 0.9])
     basis = np.linalg.qr(RNG.normal(size=(5, 5)))[0]
     turned = np.stack(
         [np.cos(a) * basis[i] + np.sin(a) * basis[i + 2] for i, a in enumerate(angles)]
     )
-    one, other = (jnp.asarray(rows.T @ np.diag([2.0, 1.0])) for rows in (basis[:2], turned))
+    one, other = (of(rows.T @ np.diag([2.0, 1.0])) for rows in (basis[:2], turned))
     np.testing.assert_allclose(principal_angles(one, other, 2), angles, rtol=1e-4)
 
 
