@@ -14,7 +14,7 @@ import scipy.optimize
 from jaxtyping import Array, Float, Int, Key
 
 from particles import Ensemble, InvalidInput
-from particles.internal import require_finite
+from particles.internal import require_finite, to_device
 
 from .._base import Landscape
 from .._observables import Observable
@@ -74,7 +74,7 @@ class MarkovInductionLandscape(Landscape):
                 f"tokens holds states from {drawn.min()} to {drawn.max()}; with {p.shape[1]} "
                 f"columns of rows they must run from 0 to {p.shape[1] - 1}, and be two at least."
             )
-        self.tokens, self.rows = jnp.asarray(drawn, jnp.int32), jnp.asarray(p, float)
+        self.tokens, self.rows = to_device(drawn, jnp.int32), to_device(p)
 
     @property
     def particle(self) -> MarkovHead:

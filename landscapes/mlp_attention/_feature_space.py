@@ -202,7 +202,7 @@ def _measures(landscape: NeuronLandscape, moments: Array) -> tuple[Array, Array,
     gram = moments.T @ moments / moments.shape[0]
     _, features = orthonormal_features(landscape.f)
     correlation = span_correlations(features, moments)
-    return landscape.energy(moments), correlation, rank_measures(gram).effective
+    return landscape.energy(moments), correlation, jnp.asarray(rank_measures(gram).effective)
 
 
 @compiled_precisely

@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key, PyTree
 
 from particles import Ensemble, InvalidInput, Points, gaussian
+from particles.internal import to_device
 
 from .._base import Landscape
 from .._observables import Observable
@@ -112,11 +113,12 @@ class ModularArithmeticLandscape(Landscape):
                 "loss is 'cross-entropy', but a template is given; its outputs are no classes: "
                 "leave the template out, or choose 'squared'."
             )
-        self.template, self.training = jnp.asarray(x), jnp.asarray(mask, jnp.asarray(x).dtype)
+        self.template = to_device(x)
+        self.training = to_device(mask, self.template.dtype)
         a, b = np.arange(p)[:, None], np.arange(p)[None]
         answers = {"addition": a + b, "subtraction": a - b, "quadratic": a * a + a * b + b * b}
-        self.answers = jnp.asarray(answers[target] % p)
-        self.order = jnp.asarray(frequency_order(x))
+        self.answers = to_device(answers[target] % p)
+        self.order = to_device(frequency_order(x))
         self.target, self.activation, self.loss = target, activation, loss
         self.one_hot, self.complete = template is None, bool(mask.all())
 

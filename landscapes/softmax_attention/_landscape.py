@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Key, PyTree
 
 from particles import Ensemble, InvalidInput, Points, gaussian
-from particles.internal import require_finite
+from particles.internal import require_finite, to_device
 
 from .._base import Landscape
 from .._observables import Observable
@@ -98,8 +98,8 @@ class SoftmaxAttentionLandscape(Landscape):
                 f"weights has shape {w.shape} and sum {w.sum():.6g}; it must be {n.shape[:1]}, "
                 "probabilities that are not negative and sum to one."
             )
-        self.probabilities, self.counts = jnp.asarray(p), jnp.asarray(n)
-        self.weights, self.length = jnp.asarray(w / w.sum()), checked_length(length)
+        self.probabilities, self.counts = to_device(p), to_device(n)
+        self.weights, self.length = to_device(w / w.sum()), checked_length(length)
 
     @classmethod
     def of_length(
@@ -148,7 +148,7 @@ class SoftmaxAttentionLandscape(Landscape):
                 f"prompts is {prompts} and key is {key}; sampling needs at least one prompt and a "
                 "key."
             )
-        counts = draw_counts(key, jnp.asarray(p), int(length), prompts)
+        counts = draw_counts(key, to_device(p), int(length), prompts)
         return cls(p, counts, length=length)
 
     @property

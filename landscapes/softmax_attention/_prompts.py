@@ -6,6 +6,7 @@ import itertools
 import math
 from collections.abc import Sequence
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -79,6 +80,7 @@ def checked_length(length: float) -> float:
     return length if length == math.inf else int(length)
 
 
+@eqx.filter_jit
 def draw_counts(
     key: Key[Array, ""], probabilities: Float[Array, " features"], length: int, prompts: int
 ) -> Float[Array, "prompts features"]:

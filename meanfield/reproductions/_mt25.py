@@ -222,7 +222,7 @@ def _measure_gaps(run: xarray.Dataset) -> dict[str, np.ndarray]:
     found, ideal = rank_measures(trained), rank_measures(exact)
     gaps = {name: getattr(found, name) - getattr(ideal, name)[:, None] for name in RANKS}
     # At the start all singular values are equal, and there are no top two directions.
-    return gaps | {"angle": principal_angles(trained[1:], exact[1:, None], 2)[..., -1]}
+    return gaps | {"angle": np.asarray(principal_angles(trained[1:], exact[1:, None], 2))[..., -1]}
 
 
 def draw_ranks(ax: Axes, run: xarray.Dataset, batch: int) -> None:

@@ -225,7 +225,7 @@ def rank_course(
         label=f"rank {rank}",
     )
     used = rank_measures(trajectory["read_out"].values).participation
-    return RankCourse(trajectory["time"].values, trajectory["loss"].values, used)
+    return RankCourse(trajectory["time"].values, trajectory["loss"].values, np.asarray(used))
 
 
 def ranks_figure(courses: dict[int, RankCourse], levels: np.ndarray) -> Figure:
