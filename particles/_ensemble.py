@@ -202,11 +202,17 @@ def _normalised(weights: ArrayLike, particles: PyTree) -> Array:
     weights = jnp.asarray(weights, equal.dtype)
     if weights.shape != equal.shape:
         raise InvalidInput(f"weights has shape {weights.shape}; it must be {equal.shape}.")
-    total = jnp.sum(weights)
-    valid = jnp.all(jnp.isfinite(weights) & (weights >= 0)) & (total > 0)
+    shares, valid = _shares(weights)
     if not (isinstance(valid, Tracer) or bool(valid)):
         raise InvalidInput(
             f"weights lie between {float(weights.min())} and {float(weights.max())}; they must "
             "be finite, non-negative and not all zero."
         )
-    return weights / total
+    return shares
+
+
+@jax.jit
+def _shares(weights: Array) -> tuple[Array, Array]:
+    """Weights divided by their sum, and whether they are weights; one program."""
+    total = jnp.sum(weights)
+    return weights / total, jnp.all(jnp.isfinite(weights) & (weights >= 0)) & (total > 0)

@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Int
 
 from particles import Ensemble, InvalidInput
+from particles.internal import to_device
 
 from .._precisely import compiled_precisely
 from ._activations import Activation
@@ -161,7 +162,7 @@ class HermiteModes(eqx.Module):
                         f"{self.shape[1]} inputs and degrees {list(self.degrees)}; give more."
                     )
                 found[row, column] = coefficient
-        return jnp.asarray(found * len(rows) ** 0.5)
+        return to_device(found * len(rows) ** 0.5)
 
     def remainder(
         self, ensemble: Ensemble, activation: str | Activation, *, chunk: int | None = None
@@ -235,7 +236,7 @@ def covariance_root(dim: int, covariance: ArrayLike | None) -> Float[Array, "inp
     """
     dtype = jnp.result_type(float)
     if covariance is None:
-        return jnp.eye(dim, dtype=dtype)
+        return to_device(np.eye(dim), dtype)
     given = np.asarray(covariance, float)
     if given.shape != (dim, dim) or not np.isfinite(given).all():
         raise InvalidInput(
@@ -244,4 +245,4 @@ def covariance_root(dim: int, covariance: ArrayLike | None) -> Float[Array, "inp
     values, vectors = np.linalg.eigh((given + given.T) / 2)
     if np.abs(given - given.T).max() > 1e-6 * np.abs(given).max() or values[0] < -1e-6 * values[-1]:
         raise InvalidInput("covariance is not symmetric and positive semi-definite, as it must be.")
-    return jnp.asarray((vectors * np.sqrt(np.maximum(values, 0))) @ vectors.T, dtype)
+    return to_device((vectors * np.sqrt(np.maximum(values, 0))) @ vectors.T, dtype)
