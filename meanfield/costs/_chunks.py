@@ -25,11 +25,11 @@ from ._cost import evaluations_of
 #: Set it to "default" and no run times its chunk.
 VARIABLE = "MEANFIELD_CHUNKS"
 SHARE = 0.02  # of a run that the trial may take
-MOST = 1.0  # seconds that it may take at most
+MOST = 1.0  # seconds of timing at most
 LEAST = 0.2  # seconds below which no trial is worth its compilation
 GAIN = 0.95  # of the default's time that another chunk must not exceed
 #: Sizes tried, in this order, in units of the default.
-FACTORS = (1, 4, 1 / 4, 2, 1 / 2)
+FACTORS = (1, 4, 1 / 4, 2, 1 / 2, 8)
 #: Bytes per second of kernels on a fast machine, so that runs are rather thought too short.
 NOMINAL = {"cpu": 1e11, "gpu": 4e12, "tpu": 4e12}
 #: Bytes that kernels move, in units of a particle's share of a chunk (theory.md, section 8).
@@ -41,10 +41,10 @@ def calibrated_chunk(flow: AbstractFlow, ensemble: Ensemble, steps: float) -> in
 
     A few sizes are timed on a slice of the ensemble, once for every shape of landscape, type of
     numbers and device; a file in the user's cache folder remembers the answer. A trial takes at
-    most 2 % of the run, as estimated from its size, and a second (and finishes the compilation
-    that it has begun); a shorter run never asks, so that whether it does depends on nothing but
-    the run. Over several hosts, and with the environment variable MEANFIELD_CHUNKS=default, there
-    is no trial.
+    most 2 % of the run, as estimated from its size (and finishes the compilation that it has
+    begun), of that a second for timing; a shorter run never asks, so that whether it does depends
+    on nothing but the run. Over several hosts, and with the environment variable
+    MEANFIELD_CHUNKS=default, there is no trial.
 
     Args:
         flow: whose chunk is not given.
@@ -54,7 +54,7 @@ def calibrated_chunk(flow: AbstractFlow, ensemble: Ensemble, steps: float) -> in
     landscape = flow.landscape
     if os.environ.get(VARIABLE, "").lower() == "default" or jax.process_count() > 1:
         return None
-    allowed = min(MOST, SHARE * nominal_seconds(flow, ensemble, steps))
+    allowed = SHARE * nominal_seconds(flow, ensemble, steps)
     if flow.chunk is not None or getattr(flow, "batch_size", None) or not allowed >= LEAST:
         return None
     sizes = candidates(landscape, ensemble)
@@ -63,7 +63,7 @@ def calibrated_chunk(flow: AbstractFlow, ensemble: Ensemble, steps: float) -> in
     key = _key(landscape, ensemble, max(sizes))
     known = recall("chunks", key)
     if not _usable(known):
-        known = fastest(_passes(landscape, _slice(ensemble, 4 * max(sizes))), sizes, allowed)
+        known = fastest(_passes(landscape, _slice(ensemble, 2 * max(sizes))), sizes, allowed)
         remember("chunks", key, known)
     return None if known == sizes[0] else min(known, ensemble.size)
 
@@ -93,9 +93,9 @@ def fastest(
 ) -> int:
     """The size with which a computation takes the least time.
 
-    Half of the time is for compiling; what is compiled by then takes turns for the other half, so
-    that a load on the machine falls on all alike. The first size stays unless another one is 5 %
-    faster.
+    At least half of the time is for compiling; what is compiled by then takes turns for the rest,
+    a second at most, so that a load on the machine falls on all alike. The first size stays unless
+    another one is 5 % faster.
 
     Args:
         run: computes with chunks of this size, to the end.
@@ -103,15 +103,15 @@ def fastest(
         allowed: seconds.
         clock: seconds since some time.
     """
-    begin = clock()
+    begin, timing = clock(), min(MOST, allowed / 2)
     times: dict[int, float] = {}
     for size in sizes:
-        if times and clock() - begin > allowed / 2:
+        if times and clock() - begin > allowed - timing:
             break
         run(size)  # compiles
         times[size] = math.inf
-    rounds = 0
-    while len(times) > 1 and (rounds == 0 or clock() - begin < allowed):
+    rounds, begin = 0, clock()
+    while len(times) > 1 and (rounds == 0 or clock() - begin < timing):
         for size in times:
             start = clock()
             run(size)
