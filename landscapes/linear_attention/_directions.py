@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
@@ -42,6 +43,7 @@ def shared_directions(
     return values, np.where(shared > tolerance * shared.max(), shared, 0.0), vectors
 
 
+@eqx.filter_jit
 def eigen_directions(
     covariance: Float[Array, "dim dim"], task_covariance: Float[Array, "dim dim"]
 ) -> Float[Array, "dim dim"]:

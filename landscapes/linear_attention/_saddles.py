@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
 
 from particles import Ensemble, InvalidInput
+from particles.internal import to_device
 
-from ._directions import is_identity, shared_directions
+from ._directions import shared_directions
 from ._landscape import SeparateHead, SeparateLinearAttentionLandscape
-from ._moments import PromptMoments
-from ._theory import in_context_optimum, optimal_gains
+from ._theory import optimal_gains
 
 
 def learned_heads(
@@ -62,27 +60,16 @@ def learned_heads(
         )
     if size < len(chosen):
         raise InvalidInput(f"size is {size}; it must be at least the {len(chosen)} directions.")
-    optimum, vectors = _optimum_by_direction(prompts)
+    moment = None if prompts.source is None else prompts.source.task_moment
+    values, tasks, vectors = shared_directions(prompts.covariance, moment)
+    optimum = optimal_gains(values, prompts.context_length, tasks)
     # A head adds heads/N · v³ to A, which the convention reads as `gain` times as much.
     share = prompts.gain * landscape.heads / size
     sizes = (optimum[np.array(learned, int)] / share) ** (1 / 3)
-    sizes = jnp.concatenate([sizes, jnp.full(len(aligned), scale, optimum.dtype)])
-    v = jnp.zeros(size, optimum.dtype).at[: len(chosen)].set(sizes)
-    rows = jnp.zeros((size, landscape.rank, prompts.dim), optimum.dtype)
-    rows = rows.at[: len(chosen), 0].set(sizes[:, None] * vectors[:, np.array(chosen, int)].T)
-    return Ensemble(SeparateHead(v, rows, rows))
-
-
-def _optimum_by_direction(
-    prompts: PromptMoments,
-) -> tuple[Float[Array, " dim"], Float[Array, "dim dim"]]:
-    """Eigenvalues of A* and the directions (columns), the largest λ first."""
-    moment = None if prompts.source is None else prompts.source.task_moment
-    if moment is None or is_identity(moment):
-        values, vectors = jnp.linalg.eigh(prompts.covariance)
-        values, vectors = values[::-1], vectors[:, ::-1]
-        return jnp.diag(in_context_optimum(jnp.diag(values), prompts.context_length)), vectors
-    values, tasks, vectors = shared_directions(prompts.covariance, moment)
-    gains = optimal_gains(values, prompts.context_length, tasks)
+    # Small: by NumPy, since JAX would compile each operation.
+    sizes = np.concatenate([sizes, np.full(len(aligned), scale)])
+    v, rows = np.zeros(size), np.zeros((size, landscape.rank, prompts.dim))
+    v[: len(chosen)] = sizes
+    rows[: len(chosen), 0] = sizes[:, None] * vectors[:, np.array(chosen, int)].T
     dtype = prompts.covariance.dtype
-    return jnp.asarray(gains, dtype), jnp.asarray(vectors, dtype)
+    return Ensemble(SeparateHead(*(to_device(part, dtype) for part in (v, rows, rows))))

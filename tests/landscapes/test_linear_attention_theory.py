@@ -189,7 +189,7 @@ def test_fixed_points_and_timescales(invariant):
             values - 2 * values**2 * z[0] * z[1:] + curvature * (z[0] * z[1:]) ** 2
         )
 
-    rates = np.linalg.eigvalsh(jax.hessian(loss)(jnp.array([p, *u])))
+    rates = np.linalg.eigvalsh(jax.jit(jax.hessian(loss))(jnp.array([p, *u])))
     times = exact_timescales(EIGENVALUES, LENGTH, invariant)
     assert rates[0] == pytest.approx(0, abs=1e-12)
     np.testing.assert_allclose(np.sort(1 / rates[1:]), times.relaxation, rtol=1e-8)
