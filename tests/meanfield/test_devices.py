@@ -12,6 +12,7 @@ import equinox as eqx
 import jax
 import numpy as np
 import pytest
+from commands import meanfield
 from flow_cases import assert_same_bits, flat
 from helpers import cloud, regression
 
@@ -144,24 +145,23 @@ def free_port() -> int:
 
 @pytest.mark.slow
 def test_two_processes_find_each_other(tmp_path: Path) -> None:
-    """Two real processes with two devices each, over loopback; and one alone, for comparison."""
+    """Two real processes with two devices each, over loopback; and this one, for comparison."""
     config, port = tmp_path / "config.toml", free_port()
     config.write_text(CONFIG)
 
-    def start(name: str, *more: str, devices: int) -> subprocess.Popen:
+    def start(index: int) -> subprocess.Popen:
         command = [sys.executable, "-m", "meanfield", "simulate", str(config)]
-        options = ["--out", str(tmp_path / name), "--quiet", *more]
-        environment = os.environ | {"JAX_PLATFORMS": "cpu", "JAX_NUM_CPU_DEVICES": str(devices)}
+        options = ["--out", str(tmp_path / "two"), "--quiet"]
+        place = ["--distributed", f"127.0.0.1:{port}/2/{index}"]
+        environment = os.environ | {"JAX_PLATFORMS": "cpu", "JAX_NUM_CPU_DEVICES": "2"}
         return subprocess.Popen(
-            [*command, *options], env=environment, text=True, stderr=subprocess.PIPE
+            [*command, *options, *place], env=environment, text=True, stderr=subprocess.PIPE
         )
 
-    together = [
-        start("two", "--distributed", f"127.0.0.1:{port}/2/{index}", devices=2)
-        for index in range(2)
-    ]
-    alone = start("one", devices=1)
-    for process in (*together, alone):
+    together = [start(index) for index in range(2)]
+    alone = meanfield("simulate", config, "--devices", 1, "--out", tmp_path / "one", "--quiet")
+    assert alone.code == 0, alone.stderr
+    for process in together:
         _, errors = process.communicate(timeout=300)
         assert process.returncode == 0, errors
     two, one = (np.load(tmp_path / name / "ensemble.npz") for name in ("two", "one"))
@@ -172,8 +172,6 @@ def test_two_processes_find_each_other(tmp_path: Path) -> None:
 
 
 def test_refusals(tmp_path: Path) -> None:
-    from commands import meanfield
-
     assert "needs the same --out" not in meanfield("simulate", "--help").stderr
     missing = meanfield("simulate", "--distributed", "auto")
     assert (missing.code, "out is missing" in missing.sentence) == (2, True)
