@@ -88,16 +88,18 @@ def test_feature_sums_and_predictions(kind, blocks):
 def test_descent_on_the_moments_is_descent_on_the_data_step_for_step(blocks):
     """ZSLS25's setting, small: every loss and the last weights, to round-off."""
     convention = Convention(half=False, divide="none")
-    (x, y), ls = sequences(60), on_data("separate", blocks, convention)
+    x, y = sequences(60)
     ls = landscape("separate", data_moments(x, y, blocks=blocks, convention=convention))
     start, rate, steps = head_start(jax.random.key(1), ls, HEADS, scale=0.4), 1e-2, 150
     flow = GradientFlow(ls, scheme="euler")
     run = simulate(flow, start, horizon=steps * rate / HEADS, dt=rate / HEADS, record=by_step)
-    weights, losses = start.particles, []
-    for _ in range(steps):
+
+    def step(weights, _):
         loss, slope = brute_gradient(weights, x, y, convention)
-        losses.append(float(loss))
-        weights = jax.tree.map(lambda w, g: w - rate * g, weights, slope)
+        return jax.tree.map(lambda w, g: w - rate * g, weights, slope), loss
+
+    descent = jax.jit(lambda weights: jax.lax.scan(step, weights, length=steps))
+    weights, losses = descent(start.particles)
     measured = run.trajectory["loss"].values[:-1]
     assert measured.size == steps
     assert losses[-1] < 0.9 * losses[0]
