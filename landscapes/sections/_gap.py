@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, Key, PyTree
+from threadpoolctl import threadpool_limits
 
 from particles import Ensemble, InvalidInput
 from particles.internal import coordinates, to_device
@@ -157,10 +158,11 @@ def optimality_gap(
             return (float(height) - mean) / scale, np.asarray(slope, float) / scale
 
         bounds = list(zip(low, high, strict=True))
-        found = [
-            minimize(lowered, points[start], jac=True, method="L-BFGS-B", bounds=bounds)
-            for start in starts
-        ]
+        with threadpool_limits(1):  # threads take ten times as long as these few numbers do
+            found = [
+                minimize(lowered, points[start], jac=True, method="L-BFGS-B", bounds=bounds)
+                for start in starts
+            ]
         ends = scale * np.array([float(end.fun) for end in found])
         if ends.min() < lowest:
             place, lowest = found[int(np.argmin(ends))].x, ends.min()
