@@ -7,7 +7,6 @@ from typing import Any
 from unittest.mock import patch
 
 import numpy as np
-from jax._src import compiler
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from threadpoolctl import threadpool_limits
@@ -39,6 +38,8 @@ def compile_quickly() -> None:
 @contextlib.contextmanager
 def run_quickly() -> Iterator[None]:
     """Compiles a little better, for what draws so much that it runs longer than it compiles."""
+    from jax._src import compiler  # no public way leads to a program compiled within a library
+
     given = compiler.get_compile_options
 
     def better(*args: Any, **options: Any) -> Any:

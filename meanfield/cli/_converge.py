@@ -42,6 +42,8 @@ class ConvergeOptions:
     """Largest number of particles; without a tolerance the reference has twice as many."""
     seeds: Annotated[int, Range(2, 10**6)] = 16
     """Independent references; with a tolerance, least samples of a level."""
+    times: Count = 6
+    """Times at which errors are taken, evenly up to the horizon."""
     transport: Natural = 1024
     """Particles up to which W2 and Sinkhorn distances are taken; 0 for none."""
     horizon: Positive = 3.0
@@ -100,6 +102,11 @@ class Converge(Common):
                 f"transport is {options.transport}, but with a tolerance no distances are taken; "
                 "leave it out."
             )
+        if options.tolerance and options.times != ConvergeOptions.times:
+            raise InvalidInput(
+                f"times is {options.times}, but with a tolerance the horizon alone counts; leave "
+                "it out."
+            )
         out = self.folder() if self.resume is None else resumed_folder(self, "nothing")
         problem = build_problem(self.problem, self.seed)
         flow = build_flow(self.flow, problem)
@@ -125,6 +132,7 @@ class Converge(Common):
             dt=options.dt,
             sizes=sizes,
             seeds=options.seeds,
+            times=options.times,
             transport=options.transport,
             saved=out / "checkpoints",
             resume=self.resume is not None,

@@ -77,7 +77,7 @@ def test_simulate_then_look_at_the_run(kind: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", list(KINDS))
 def test_converge(kind: str) -> None:
-    sizes = ["--smallest", 8, "--largest", 16, "--seeds", 2, "--transport", 0]
+    sizes = ["--smallest", 8, "--largest", 16, "--seeds", 2, "--times", 2, "--transport", 0]
     ran = run("converge", kind, *sizes, "--horizon", 0.6, "--dt", 0.1, "--out", "study")
     assert {"coupling", "moments"} <= set(found(ran)["exponents"])
 

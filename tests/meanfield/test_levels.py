@@ -118,6 +118,7 @@ def test_the_command_answers_and_says_what_it_spent(tmp_path) -> None:
     for wrong, words in (
         (["--budget", 5], "budget is 5.0, but tolerance is 0"),
         (["--tolerance", 0.5, "--transport", 8], "transport is 8, but with a tolerance no"),
+        (["--tolerance", 0.5, "--times", 8], "times is 8, but with a tolerance the horizon"),
     ):
         assert words in meanfield("converge", *wrong, *options[:-1], tmp_path / "new").sentence
     assert not (tmp_path / "new").exists()
