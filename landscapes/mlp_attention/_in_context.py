@@ -160,11 +160,10 @@ def _prompt_losses(
     samples, features = f.shape
 
     def one(key: Array) -> Array:
-        key_task, key_rows = jax.random.split(key)
+        key_task, key_rows, key_query = jax.random.split(key, 3)
         task = jax.random.normal(key_task, (features,), f.dtype)
-        # In one draw: each takes as long to compile as all the rest.
-        drawn = jax.random.randint(key_rows, (longest + 1,), 0, samples)
-        query, rows = drawn[0], drawn[1:]
+        rows = jax.random.randint(key_rows, (longest,), 0, samples)
+        query = jax.random.randint(key_query, (), 0, samples)
         labels = jnp.where(jnp.arange(longest) < length, f[rows] @ task, 0)
         read = labels @ outputs[rows] / length
         return 0.5 * (f[query] @ task - read @ weights @ outputs[query]) ** 2
