@@ -172,7 +172,8 @@ class Landscape(AbstractLandscape):
         if not (double and at_once):
             return moments()
         pairing = functools.partial(self.pairing, ensemble.particles)
-        return jax.linear_transpose(pairing, shapes)(ensemble.probabilities)[0]
+        weights = ensemble.probabilities.astype(jnp.float64)  # the particles' own type before
+        return jax.linear_transpose(pairing, shapes)(weights)[0]
 
     @compiled_precisely
     def value_and_slopes(

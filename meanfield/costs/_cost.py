@@ -142,9 +142,10 @@ def step_cost(flow: AbstractFlow, like: Ensemble, size: int, chunk: int | None =
         )
     landscape = _seen(flow)
     whole = sized(like, size)
-    kernels = kernels_of(evaluation, landscape, whole)
     chunk = chunk or getattr(flow, "chunk", None)
     chunk = landscape.chunk(whole, chunk)
+    # Passes over several chunks have nothing in common that a compiler could find.
+    kernels = kernels_of(evaluation, landscape, whole, reuse=chunk == size)
     one = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), whole)
     moments = jax.eval_shape(lambda e: landscape.moments(e, chunk=size), whole)
     samples, sent = _bytes_of(landscape), _bytes_of(moments)

@@ -50,7 +50,7 @@ class Kernel:
     runs: int = 1
 
 
-def kernels_of(fn: Callable[..., Any], *values: Any) -> list[Kernel]:
+def kernels_of(fn: Callable[..., Any], *values: Any, reuse: bool = True) -> list[Kernel]:
     """The kernels of a function, traced on values or on their shapes; nothing is computed.
 
     The body of a loop without a known length counts once, of a branch the costlier side.
@@ -58,12 +58,13 @@ def kernels_of(fn: Callable[..., Any], *values: Any) -> list[Kernel]:
     Args:
         fn: a pure function of pytrees.
         *values: arrays or `jax.ShapeDtypeStruct`s, among anything else.
+        reuse: what is computed twice from the same arrays counts once, as compilers have it.
     """
     arrays, rest = eqx.partition(values, _has_shape)
     program = lambda found: eqx.filter(fn(*eqx.combine(found, rest)), eqx.is_array)  # noqa: E731
     shapes = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype), arrays)
     closed = jax.make_jaxpr(program)(shapes)
-    return _kernels(closed.jaxpr)
+    return _kernels(closed.jaxpr, reuse)
 
 
 def _has_shape(leaf: Any) -> bool:
@@ -148,13 +149,13 @@ class _Operation(NamedTuple):
     sources: list[Any]
 
 
-def _kernels(jaxpr: Any) -> list[Kernel]:
-    operations, outs = _flat(jaxpr)
+def _kernels(jaxpr: Any, reuse: bool) -> list[Kernel]:
+    operations, outs = _flat(jaxpr, reuse)
     graph = _Graph()
     for equation, sources in _live(operations, outs):
         name = equation.primitive.name
         if name in LOOPS:
-            graph.kernels += _repeated(equation)
+            graph.kernels += _repeated(equation, reuse)
         elif name in ALONE:
             read = sum(_bytes(v) for s in sources if (v := graph.store(s)) is not None)
             moved = read + sum(map(_bytes, equation.outvars))
@@ -174,10 +175,11 @@ def _kernels(jaxpr: Any) -> list[Kernel]:
     return graph.kernels
 
 
-def _flat(jaxpr: Any) -> tuple[list[_Operation], list[Any]]:
+def _flat(jaxpr: Any, reuse: bool) -> tuple[list[_Operation], list[Any]]:
     """All operations, those inside of calls written out, and the variables of the results."""
     names: dict[Any, Any] = {}
     found: list[_Operation] = []
+    earlier: dict[Any, Any] = {}
 
     def named(variables: Iterable[Any]) -> list[Any]:
         return [v if hasattr(v, "val") else names.get(v, v) for v in variables]
@@ -186,7 +188,12 @@ def _flat(jaxpr: Any) -> tuple[list[_Operation], list[Any]]:
         for equation in jaxpr.eqns:
             given, body = named(equation.invars), _inlined(equation)
             if body is None:
-                found.append(_Operation(equation, [v for v in given if not hasattr(v, "val")]))
+                known = equation
+                if reuse and equation.primitive.name not in LOOPS:
+                    known = earlier.setdefault(_word(equation, given), equation)
+                if known is equation:
+                    found.append(_Operation(equation, [v for v in given if not hasattr(v, "val")]))
+                names.update(zip(equation.outvars, known.outvars, strict=True))
                 continue
             names.update(zip(body.invars, given[-len(body.invars) :], strict=False))
             visit(body)
@@ -194,6 +201,12 @@ def _flat(jaxpr: Any) -> tuple[list[_Operation], list[Any]]:
 
     visit(jaxpr)
     return found, [v for v in named(jaxpr.outvars) if not hasattr(v, "val")]
+
+
+def _word(equation: Any, given: list[Any]) -> Any:
+    """What an operation computes: equal words, equal results."""
+    operands = tuple(repr(v.val) if hasattr(v, "val") else v for v in given)
+    return equation.primitive.name, operands, str(equation.params)
 
 
 def _live(operations: list[_Operation], outs: list[Any]) -> list[_Operation]:
@@ -221,14 +234,14 @@ def _inlined(equation: Any) -> Any:
     return None
 
 
-def _repeated(equation: Any) -> list[Kernel]:
+def _repeated(equation: Any, reuse: bool) -> list[Kernel]:
     name, given = equation.primitive.name, equation.params
     if name == "cond":
-        sides = [_kernels(branch.jaxpr) for branch in given["branches"]]
+        sides = [_kernels(branch.jaxpr, reuse) for branch in given["branches"]]
         return max(sides, key=lambda side: sum(k.bytes + k.flops for k in side))
     body = given["jaxpr"] if name == "scan" else given["body_jaxpr"]
     times = int(given.get("length", 1))
-    found = _kernels(body.jaxpr)
+    found = _kernels(body.jaxpr, reuse)
     return [Kernel(k.name, k.flops, k.special, k.bytes, k.runs * times) for k in found]
 
 
