@@ -7,6 +7,7 @@ of an array must be a copy: the array's memory is given to the next program.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -34,7 +35,11 @@ def begin(
     """The first state, in one program; checks of values are the caller's."""
     size = to_device(dt, jnp.result_type(*jax.tree.leaves(ensemble.particles)))
     state = jax.block_until_ready(_begin(flow, ensemble, size, fast, key, batch))
-    return jax.block_until_ready(_everywhere(state))
+    given = jax.tree.leaves(ensemble)
+    whole = jax.tree.map(
+        lambda leaf: given[leaf.place] if isinstance(leaf, _Given) else leaf, state
+    )
+    return jax.block_until_ready(_everywhere(whole))
 
 
 def advance(
@@ -136,6 +141,13 @@ def _copies(tree: PyTree) -> PyTree:
     return jax.tree.map(jnp.copy, tree)
 
 
+@dataclass(frozen=True)
+class _Given:
+    """Stands for a leaf of the ensemble that was given, which a program would copy."""
+
+    place: int
+
+
 @eqx.filter_jit
 def _begin(
     flow: AbstractFlow,
@@ -145,9 +157,11 @@ def _begin(
     key: Array | SharedNoise | None,
     batch: bool,
 ) -> FlowState:
-    if not batch:
-        return flow.start(ensemble, dt, fast, key)
-    return jax.vmap(lambda e, k: flow.start(e, dt, fast, k))(ensemble, key)
+    if batch:
+        return jax.vmap(lambda e, k: flow.start(e, dt, fast, k))(ensemble, key)
+    state = flow.start(ensemble, dt, fast, key)
+    places = {id(leaf): _Given(place) for place, leaf in enumerate(jax.tree.leaves(ensemble))}
+    return jax.tree.map(lambda leaf: places.get(id(leaf), leaf), state)
 
 
 # The memory of the state alone is given away: a number that the runtime copies to the devices of a

@@ -9,6 +9,7 @@ from helpers import attention, cloud, regression
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from meanfield import GradientFlow, every, simulate
+from meanfield.runs._first import first_state
 from particles import Ensemble
 
 RUN = {"horizon": 1.0, "dt": 0.05, "record": every(0.25)}
@@ -33,6 +34,19 @@ def test_chunks_do_not_matter() -> None:
         for size in (None, 3)
     )
     np.testing.assert_allclose(flat(parts.state), flat(whole.state), rtol=1e-10, atol=1e-14)
+
+
+def test_the_memory_of_a_start_is_kept_or_given_to_the_run() -> None:
+    """Given away: the first state is the start itself, and no copy of it is held."""
+    flow = GradientFlow(regression(), scheme="euler")
+    kept, given = cloud(weighted=True), cloud(weighted=True)
+    first = first_state(flow, given, 0.05, None, None, False)
+    for one, other in zip(*map(jax.tree.leaves, (first.ensemble, given)), strict=True):
+        assert one.unsafe_buffer_pointer() == other.unsafe_buffer_pointer()
+    before = flat(kept)
+    runs = simulate(flow, kept, **RUN), simulate(flow, given, keep_start=False, **RUN)
+    np.testing.assert_array_equal(flat(kept), before)
+    np.testing.assert_array_equal(*(flat(run.state) for run in runs))
 
 
 def test_float32_follows_float64() -> None:
