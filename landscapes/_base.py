@@ -166,10 +166,10 @@ class Landscape(AbstractLandscape):
         precision features cost less than products in an order that is not theirs.
         """
         moments = functools.partial(self.moments, ensemble, chunk=chunk)
+        if ensemble.mesh is not None or self.chunk(ensemble, chunk) != ensemble.size:
+            return moments()
         shapes = jax.eval_shape(moments)
-        double = all(leaf.dtype == jnp.float64 for leaf in jax.tree.leaves(shapes))
-        at_once = ensemble.mesh is None and self.chunk(ensemble, chunk) == ensemble.size
-        if not (double and at_once):
+        if any(leaf.dtype != jnp.float64 for leaf in jax.tree.leaves(shapes)):
             return moments()
         pairing = functools.partial(self.pairing, ensemble.particles)
         weights = ensemble.probabilities.astype(jnp.float64)  # the particles' own type before

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
-from jaxtyping import PyTree
+import numpy as np
+from jaxtyping import Array, PyTree
 
 from landscapes import AbstractLandscape
 from particles import Ensemble
@@ -14,11 +15,18 @@ from particles.internal import chunk_for
 
 
 def members(batch: PyTree) -> Iterator[Any]:
-    """The entries of a batch one by one: the leading axis of every leaf, by one program a shape."""
+    """The entries of a batch one by one: the leading axis of every leaf.
+
+    One program a shape; none for arrays of the host.
+    """
+
+    def entry(leaf: Array | np.ndarray, number: int) -> Any:
+        if isinstance(leaf, np.ndarray):
+            return leaf[number]
+        return jax.lax.dynamic_index_in_dim(leaf, number, keepdims=False)
+
     for number in range(jax.tree.leaves(batch)[0].shape[0]):
-        yield jax.tree.map(
-            lambda leaf, at=number: jax.lax.dynamic_index_in_dim(leaf, at, keepdims=False), batch
-        )
+        yield jax.tree.map(lambda leaf, at=number: entry(leaf, at), batch)
 
 
 def map_batch(

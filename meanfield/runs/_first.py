@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterator
 
 import equinox as eqx
 import jax
@@ -17,6 +16,7 @@ from particles import Ensemble, InvalidInput
 from particles.internal import require_finite, to_host
 
 from ..flows import AbstractFlow, FlowState, SharedNoise, require_step, whole_key
+from ._batches import members
 from ._checkpoints import Checkpoints, Restored
 from ._compiled import begin
 from ._fingerprint import Fingerprint
@@ -45,7 +45,8 @@ def first_state(
     require_step(dt)
     # The first state is computed in compiled code, which sees no values: they are checked here.
     require_finite("start" if batch else "ensemble", start.particles)
-    for one in _on_host(start) if batch else (start,):
+    # Entries of a batch as the host has them: slices on devices would cost more than steps.
+    for one in members(to_host(start)) if batch else (start,):
         flow.landscape.require_fit(one)
     if batch and isinstance(key, Array) and key.ndim == 0:
         key = jax.random.split(key, jax.tree.leaves(start)[0].shape[0])
@@ -57,13 +58,6 @@ def first_state(
     for concern in [] if batch else flow.concerns(start):
         warnings.warn(concern, StartWarning, stacklevel=3)
     return state
-
-
-def _on_host(batch: Ensemble) -> Iterator[Ensemble]:
-    """The entries of a batch, to be looked at: slices on devices would cost more than steps."""
-    here = to_host(batch)
-    for number in range(jax.tree.leaves(here)[0].shape[0]):
-        yield jax.tree.map(lambda leaf, at=number: leaf[at], here)
 
 
 def require_horizon(flow: AbstractFlow, state: FlowState, horizon: float, given: bool) -> None:

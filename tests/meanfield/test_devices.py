@@ -160,10 +160,10 @@ def test_two_processes_find_each_other(tmp_path: Path) -> None:
 
     together = [start(index) for index in range(2)]
     alone = meanfield("simulate", config, "--devices", 1, "--out", tmp_path / "one", "--quiet")
-    assert alone.code == 0, alone.stderr
     for process in together:
         _, errors = process.communicate(timeout=300)
         assert process.returncode == 0, errors
+    assert alone.code == 0, alone.stderr
     two, one = (np.load(tmp_path / name / "ensemble.npz") for name in ("two", "one"))
     for name in one.files:
         np.testing.assert_allclose(two[name], one[name], rtol=1e-11, atol=1e-13)
