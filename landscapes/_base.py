@@ -14,7 +14,7 @@ from jaxtyping import Array, Float, Key, PyTree
 from particles import Ensemble, InvalidInput
 from particles.internal import equal_weights, stream_map, stream_sum
 
-from ._abstract import AbstractLandscape, described, no_batches
+from ._abstract import AbstractLandscape, described, no_batches, require_ensemble
 from ._precisely import compiled_precisely
 from ._variations import Curvature, FirstOrder, FirstVariation, Mixture, Part, SecondVariation
 
@@ -165,6 +165,7 @@ class Landscape(AbstractLandscape):
         same order of products: so the moments are the transpose of `pairing` in the dual. In single
         precision features cost less than products in an order that is not theirs.
         """
+        require_ensemble(ensemble)
         moments = functools.partial(self.moments, ensemble, chunk=chunk)
         if ensemble.mesh is not None or self.chunk(ensemble, chunk) != ensemble.size:
             return moments()
@@ -212,11 +213,10 @@ class Landscape(AbstractLandscape):
         self, ensemble: Ensemble, fast: PyTree | None = None, *, chunk: int | None = None
     ) -> FeatureCurvature:
         """The Wasserstein Hessian: moments and dual are computed once for all products."""
-        chunk = self.chunk(ensemble, chunk)
         moments = self._first_pass(ensemble, chunk)
-        return FeatureCurvature(
-            self, ensemble, fast, moments, jax.grad(self.energy)(moments, fast), chunk
-        )
+        dual = jax.grad(self.energy)(moments, fast)
+        chunk = self.chunk(ensemble, chunk)
+        return FeatureCurvature(self, ensemble, fast, moments, dual, chunk)
 
     def minibatch(self, key: Key[Array, ""], size: int) -> Landscape:
         """The landscape as `size` freshly drawn prompts (or samples) show it.

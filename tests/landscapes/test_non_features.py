@@ -40,6 +40,7 @@ CALLS = {
     "value": lambda landscape, mu: landscape.value(mu),
     "velocity": lambda landscape, mu: landscape.velocity(mu),
     "first_variation": lambda landscape, mu: landscape.first_variation(mu),
+    "curvature": lambda landscape, mu: landscape.curvature(mu),
 }
 
 
