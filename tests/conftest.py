@@ -10,6 +10,7 @@ import jax
 import matplotlib
 import pytest
 from costs import Costs
+from faults.processes import Server
 from quickly import compile_quickly, draw_quickly, solve_quickly
 
 # Set before any computation starts: devices are fixed once the backend is up. Config values are not
@@ -76,6 +77,18 @@ def user_precision() -> Iterator[None]:
     jax.config.update("jax_enable_x64", False)
     yield
     jax.config.update("jax_enable_x64", True)
+
+
+@pytest.fixture(scope="session")
+def server(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Server]:
+    """Forks processes that have all imports behind them, most of what a small one costs."""
+    config = request.config
+    own = Server(tmp_path_factory.mktemp("programs"), quick=config.getoption("--quick"))
+    config.pluginmanager.get_plugin("costs").server = own
+    yield own
+    own.close()
 
 
 @pytest.fixture(autouse=True)

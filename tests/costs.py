@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 import pytest
+from faults.processes import Server
 
 COMPILED = "/jax/core/compile/backend_compile_duration"
 
@@ -17,6 +18,7 @@ class Costs:
     def __init__(self) -> None:
         self.costs: dict[str, list[float]] = collections.defaultdict(lambda: [0.0, 0.0, 0.0])
         self.programs, self.compiling = 0, 0.0
+        self.server: Server | None = None
         jax.monitoring.register_event_duration_secs_listener(self.listen)
 
     def listen(self, event: str, duration: float, **details: Any) -> None:
@@ -27,7 +29,8 @@ class Costs:
 
     def now(self) -> tuple[float, int, float]:
         """Processor seconds, with those of ended children; programs; seconds of compiling."""
-        return sum(os.times()[:4]), self.programs, self.compiling
+        forked = self.server.processor if self.server else 0.0
+        return sum(os.times()[:4]) + forked, self.programs, self.compiling
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:

@@ -7,7 +7,6 @@ import math
 import numpy as np
 import scipy.integrate
 import scipy.optimize
-import scipy.stats
 from jaxtyping import Float
 
 from particles import InvalidInput
@@ -138,9 +137,11 @@ class BalancedSoftmax:
             self._own, self._rest, self._chance = np.array([share]), np.array([1 - share]), 1.0
             spread = 0.0
         else:
+            from scipy.stats import binom  # slow to import, and of use here alone
+
             self._own = np.arange(int(self.length) + 1.0)
             self._rest = self.length - self._own
-            self._chance = scipy.stats.binom.pmf(self._own, self.length, share)
+            self._chance = binom.pmf(self._own, self.length, share)
             spread = self._rest * (1 - q)
         self._square = self._chance * (self._rest**2 * (1 + q) + spread)
 

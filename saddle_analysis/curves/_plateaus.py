@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import scipy.optimize
-import scipy.signal
 from jaxtyping import Float
 
 from particles import InvalidInput
@@ -138,6 +137,8 @@ def _dwells(
     t: np.ndarray, raw: np.ndarray, smooth: np.ndarray, half: float, prominence: float
 ) -> list[Plateau]:
     """Levels where the time spent within ±half of them peaks."""
+    from scipy.signal import find_peaks  # slow to import, and of use here alone
+
     # Strictly decreasing, so that the inverse (time as a function of the level) is defined.
     tilt = 1e-9 * (smooth[0] - smooth[-1]) * np.linspace(0, 1, t.size)
     curve = smooth - tilt
@@ -153,9 +154,7 @@ def _dwells(
     dwell = np.round(dwell, 6)  # equal levels tie exactly
     padded = np.concatenate([[-np.inf], dwell, [-np.inf]])
     floor = np.min(dwell) - 10 * np.log(prominence)
-    peaks, _ = scipy.signal.find_peaks(
-        np.maximum(padded, floor), prominence=np.log(prominence), plateau_size=1
-    )
+    peaks, _ = find_peaks(np.maximum(padded, floor), prominence=np.log(prominence), plateau_size=1)
     found = []
     for peak in sorted(peaks - 1, reverse=True):
         if dwell[peak] - np.min(dwell) < np.log(prominence):

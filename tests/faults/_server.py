@@ -6,6 +6,7 @@ anything is as good as a new one, and starts at once. Orders come as lines of JS
 
 from __future__ import annotations
 
+import gc
 import importlib
 import json
 import os
@@ -14,18 +15,24 @@ import sys
 import warnings
 from typing import Any
 
+from quickly import draw_quickly
+
 
 def serve() -> None:
     """Take orders until standard input ends: start a process, or ask whether it has ended."""
     _import_all()
+    if "--quick" in sys.argv:
+        draw_quickly()
+    gc.freeze()  # no child needs to look at all of this again
     warnings.filterwarnings("ignore", category=RuntimeWarning, message="os.fork")
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     print(json.dumps("ready"), flush=True)
     for line in sys.stdin:
         order = json.loads(line)
         if "poll" in order:
-            pid, status = os.waitpid(order["poll"], os.WNOHANG)
-            reply = None if pid == 0 else os.waitstatus_to_exitcode(status)
+            pid, status, used = os.wait4(order["poll"], os.WNOHANG)
+            seconds = used.ru_utime + used.ru_stime
+            reply = None if pid == 0 else [os.waitstatus_to_exitcode(status), seconds]
         else:
             reply = os.fork()
             if reply == 0:
@@ -44,6 +51,9 @@ def _import_all() -> None:
         "meanfield.cli._simulate",
         "meanfield.cli._converge",
         "meanfield.cli._parse",
+        "markdown_it",
+        "matplotlib.backends.backend_agg",
+        "faults.processes",
         "faults.preludes",
     ):
         importlib.import_module(name)

@@ -45,6 +45,7 @@ def campaign(
     least: dict[str, int] | None = None,
     at_once: int = 2,
     sample: bool = False,
+    server: Server | None = None,
     changed: Callable[[list[Tally]], object] = lambda tallies: None,
 ) -> list[Tally]:
     """Run some parts, each for its share of the time, and each for one fault at least.
@@ -57,22 +58,25 @@ def campaign(
         least: faults of a part to try however long it takes.
         at_once: processes to be killed that run at a time.
         sample: one setup, and nothing that waits for minutes.
+        server: forks the processes; `None` starts one for this campaign.
         changed: called with the tallies after each count.
     """
-    server, tallies = Server(folder / "programs"), list[Tally]()
+    own, tallies = None if server else Server(folder / "programs"), list[Tally]()
+    server = server or own
+    assert server is not None
     undisturbed = Undisturbed(server, folder)
     whole = sum(PARTS[name] for name in parts)
     try:
         for name in parts:
-            own = folder / name
-            own.mkdir()
+            place = folder / name
+            place.mkdir()
             print(f"{name} …", flush=True)
             deadline = time.monotonic() + 60 * minutes * PARTS[name] / whole
             rng = np.random.default_rng([seed, list(PARTS).index(name)])
             tallies.append(Tally(name, lambda: changed(tallies)))
             context = Context(
                 server,
-                own,
+                place,
                 rng,
                 deadline,
                 tallies[-1],
@@ -83,7 +87,8 @@ def campaign(
             )
             importlib.import_module(f"faults.{name}").run(context)
     finally:
-        server.close()
+        if own:
+            own.close()
     return tallies
 
 

@@ -78,9 +78,12 @@ def _chain(
 
 
 def _start(context: Context, setup: Setup, folder: Path, out: Path) -> Child:
-    """Mostly forked, with the programs of the undisturbed run; now and then as a user starts it."""
+    """Mostly forked, with the programs of the undisturbed run; now and then as a user starts it.
+
+    In a sample it is the part on languages that kills and resumes what users start.
+    """
     words = setup.going_on(folder, out)
-    if context.rng.random() < 0.08:
+    if context.rng.random() < 0.08 and not context.sample:
         return started(folder, words, devices=setup.devices)
     return forked(context.server, folder, words, devices=setup.devices, programs="shared")
 

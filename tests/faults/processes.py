@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import runpy
 import signal
 import subprocess
 import sys
@@ -24,13 +25,15 @@ class Server:
 
     Args:
         programs: where compiled programs are kept, for processes that may share them.
+        quick: whether figures are drawn coarsely.
     """
 
-    def __init__(self, programs: Path | None = None) -> None:
+    def __init__(self, programs: Path | None = None, *, quick: bool = False) -> None:
         self.programs = programs
+        self.processor = 0.0  # seconds of ended children, until the server itself has ended
         self._lock = threading.Lock()
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "faults._server"],
+            [sys.executable, "-m", "faults._server", *(["--quick"] if quick else [])],
             env=environment(),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -46,6 +49,15 @@ class Server:
             self._process.stdin.flush()
             return self._reply()
 
+    def poll(self, pid: int) -> int | None:
+        """The exit code of a child that has ended."""
+        reply = self.ask({"poll": pid})
+        if reply is None:
+            return None
+        code, seconds = reply
+        self.processor += seconds
+        return code
+
     def _reply(self) -> Any:
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
@@ -60,6 +72,7 @@ class Server:
         self._process.stdin.close()
         self._process.wait(60)
         self._process.stdout.close()
+        self.processor = 0.0  # this process has all of it now
 
 
 @dataclass
@@ -151,15 +164,29 @@ def forked(
         "arguments": list(map(str, arguments)),
     }
     pid = server.ask(order)
-    return Child(pid, lambda: server.ask({"poll": pid}), stdout, stderr)
+    return Child(pid, lambda: server.poll(pid), stdout, stderr)
 
 
 def started(
-    folder: Path, arguments: Sequence[object], *, devices: int = 1, **variables: str
+    folder: Path,
+    arguments: Sequence[object],
+    *,
+    devices: int = 1,
+    programs: Path | None = None,
+    **variables: str,
 ) -> Child:
-    """A process of its own: `python -m meanfield ARGUMENTS`, as a user starts it."""
+    """A process of its own: `python -m meanfield ARGUMENTS`, as a user starts it.
+
+    It compiles all programs itself, unless it is told where others have kept theirs.
+    """
     stdout, stderr = _output(folder)
     variables |= {"JAX_PLATFORMS": "cpu", "JAX_NUM_CPU_DEVICES": str(devices)}
+    if programs:
+        variables |= {
+            "JAX_COMPILATION_CACHE_DIR": str(programs),
+            "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+            "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "1e9",
+        }
     with stdout.open("w") as out, stderr.open("w") as err:
         process = subprocess.Popen(
             [sys.executable, "-m", "meanfield", *map(str, arguments)],
@@ -176,6 +203,13 @@ def command(*words: str) -> int:
     from meanfield.cli import main
 
     return main(words)
+
+
+def script(file: str, *words: str) -> int:
+    """`python FILE WORDS`, within a forked process."""
+    sys.argv = [file, *words]
+    runpy.run_path(file, run_name="__main__")
+    return 0
 
 
 def _output(folder: Path) -> tuple[Path, Path]:

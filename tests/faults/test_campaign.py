@@ -9,10 +9,9 @@ import pytest
 from faults.campaign import campaign, figures, table
 from faults.input_cases import COMMANDS, FILES, OPTIONS
 from faults.page import FIGURES, PAGE, page
-from faults.processes import environment
+from faults.processes import Server, environment
 from faults.python_cases import PYTHON
 from faults.tally import Tally
-from quickly import FLAGS
 
 #: Faults of each part at the least. The stress part compiles for minutes; what it does is a test in
 #: meanfield/test_consistency.py.
@@ -20,9 +19,10 @@ LEAST = {"kills": 2, "disks": 1, "inputs": 40, "damage": 2, "twins": 1}
 
 
 @pytest.mark.slow
-def test_a_sample(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XLA_FLAGS", FLAGS)
-    tallies = campaign(0.0, 1, list(LEAST), tmp_path, least=LEAST, sample=True)
+def test_a_sample(tmp_path: Path, server: Server) -> None:
+    tallies = campaign(
+        0.0, 1, list(LEAST), tmp_path, least=LEAST, at_once=1, sample=True, server=server
+    )
     assert all(tally.clean for tally in tallies), [tally.failures for tally in tallies]
     tried = {tally.part: tally.tried for tally in tallies}
     assert all(tried[part] >= least for part, least in LEAST.items()), tried

@@ -41,13 +41,10 @@ def test_no_other_program_takes_steps() -> None:
     assert source.count("donate=") == 1
 
 
-def test_whether_a_call_returns_before_its_program_ends(tmp_path: Path) -> None:
-    server, found = Server(), {}
-    try:
-        for variant in ("plain", "synchronous"):
-            child = forked(server, tmp_path, [variant], target="faults.variants:show_dispatch")
-            assert child.wait() == 0, child.errors
-            found[variant] = child.stdout.read_text().strip()
-    finally:
-        server.close()
+def test_whether_a_call_returns_before_its_program_ends(server: Server, tmp_path: Path) -> None:
+    found = {}
+    for variant in ("plain", "synchronous"):
+        child = forked(server, tmp_path, [variant], target="faults.variants:show_dispatch")
+        assert child.wait() == 0, child.errors
+        found[variant] = child.stdout.read_text().strip()
     assert found == {"plain": "False", "synchronous": "True"}

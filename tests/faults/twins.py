@@ -58,11 +58,12 @@ def _language(context: Context, tally: Tally, whole: Undisturbed, folder: Path) 
     setup = context.choice(context.simulations)
     one, two = (context.choice(LANGUAGES) for _ in range(2))
     out = folder / "out"
-    child = started(folder, setup.words(folder, out), devices=setup.devices, **one)
+    kept = {"devices": setup.devices, "programs": context.server.programs}
+    child = started(folder, setup.words(folder, out), **kept, **one)
     _until_saved(child, out)
     child.signal(signal.SIGKILL)
     child.wait()
-    rest = started(folder, setup.going_on(folder, out), devices=setup.devices, **two)
+    rest = started(folder, setup.going_on(folder, out), **kept, **two)
     rest.wait()
     said = f"language {one['LC_ALL']} then {two['LC_ALL']}"
     _judge(tally, said, whole.of(setup)[0], out, rest)

@@ -1,10 +1,7 @@
 """One run over many devices and processes: the same call, the same numbers."""
 
 import math
-import os
 import socket
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +10,7 @@ import jax
 import numpy as np
 import pytest
 from commands import meanfield
+from faults.processes import Child, Server, forked
 from flow_cases import assert_same_bits, flat
 from helpers import cloud, regression
 
@@ -144,25 +142,20 @@ def free_port() -> int:
 
 
 @pytest.mark.slow
-def test_two_processes_find_each_other(tmp_path: Path) -> None:
+def test_two_processes_find_each_other(tmp_path: Path, server: Server) -> None:
     """Two real processes with two devices each, over loopback; and this one, for comparison."""
     config, port = tmp_path / "config.toml", free_port()
     config.write_text(CONFIG)
 
-    def start(index: int) -> subprocess.Popen:
-        command = [sys.executable, "-m", "meanfield", "simulate", str(config)]
-        options = ["--out", str(tmp_path / "two"), "--quiet"]
+    def start(index: int) -> Child:
+        words = ["simulate", config, "--out", tmp_path / "two", "--quiet"]
         place = ["--distributed", f"127.0.0.1:{port}/2/{index}"]
-        environment = os.environ | {"JAX_PLATFORMS": "cpu", "JAX_NUM_CPU_DEVICES": "2"}
-        return subprocess.Popen(
-            [*command, *options, *place], env=environment, text=True, stderr=subprocess.PIPE
-        )
+        return forked(server, tmp_path, [*words, *place], devices=2)
 
     together = [start(index) for index in range(2)]
     alone = meanfield("simulate", config, "--devices", 1, "--out", tmp_path / "one", "--quiet")
     for process in together:
-        _, errors = process.communicate(timeout=300)
-        assert process.returncode == 0, errors
+        assert process.wait(300) == 0, process.errors
     assert alone.code == 0, alone.stderr
     two, one = (np.load(tmp_path / name / "ensemble.npz") for name in ("two", "one"))
     for name in one.files:

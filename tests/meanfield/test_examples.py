@@ -1,14 +1,12 @@
 """The examples run as a user runs them, at a smaller size."""
 
 import json
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 import pytest
+from faults.processes import Server, forked
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 TUTORIALS = sorted(EXAMPLES.glob("tutorials/*.py"))
@@ -31,20 +29,15 @@ def test_tutorial(file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 
 @pytest.mark.slow
-def test_digits(tmp_path: Path) -> None:
-    ran = subprocess.run(
-        [
-            *(sys.executable, EXAMPLES / "digits.py", "--json"),
-            *("--particles", "16", "--horizon", "0.5", "--out", "run"),
-        ],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=True,
-        env=os.environ | {"JAX_PLATFORMS": "cpu"},
-    )
-    assert "of which only 9 are linearly independent" in ran.stderr
-    result = json.loads(ran.stdout)
+def test_digits(tmp_path: Path, server: Server) -> None:
+    words = [
+        *(EXAMPLES / "digits.py", "--json"),
+        *("--particles", "16", "--horizon", "0.5", "--out", "run"),
+    ]
+    ran = forked(server, tmp_path, words, target="faults.processes:script")
+    assert ran.wait() == 0, ran.errors
+    assert "of which only 9 are linearly independent" in ran.errors
+    result = json.loads(ran.stdout.read_text("utf-8"))
     assert result["outcome"] == "HORIZON"
     assert all(claim["holds"] for claim in result["claims"])
     eigenvalues = [feature["eigenvalue"] for feature in result["features"]]
