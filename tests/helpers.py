@@ -11,6 +11,7 @@ import numpy as np
 
 from landscapes import MLPAttentionLandscape, Neuron, NeuronLandscape, RegressionLandscape
 from particles import Ensemble
+from particles.internal import to_device
 
 SAMPLES, INPUTS, OUTPUTS, SIZE = 24, 3, 2, 7
 
@@ -24,26 +25,26 @@ def samples(seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
 
 
 def attention(seed: int = 0, **options) -> MLPAttentionLandscape:
-    return MLPAttentionLandscape(*map(jnp.asarray, samples(seed)), **options)
+    return MLPAttentionLandscape(*map(to_device, samples(seed)), **options)
 
 
 def regression(seed: int = 0, **options) -> RegressionLandscape:
-    return RegressionLandscape(*map(jnp.asarray, samples(seed)), **options)
+    return RegressionLandscape(*map(to_device, samples(seed)), **options)
 
 
 def cloud(seed: int = 1, size: int = SIZE, *, weighted: bool = False) -> Ensemble:
     """Random neurons that fit the small problems."""
     rng = np.random.default_rng(seed)
     neurons = Neuron(
-        a=jnp.asarray(rng.normal(size=(size, OUTPUTS))),
-        w=jnp.asarray(rng.normal(size=(size, INPUTS))),
+        a=to_device(rng.normal(size=(size, OUTPUTS))),
+        w=to_device(rng.normal(size=(size, INPUTS))),
     )
-    weights = jnp.asarray(rng.uniform(0.2, 1.0, size=size)) if weighted else None
+    weights = to_device(rng.uniform(0.2, 1.0, size=size)) if weighted else None
     return Ensemble(neurons, weights)
 
 
 def attention_matrix(seed: int = 2) -> jax.Array:
-    return jnp.asarray(np.random.default_rng(seed).normal(size=(OUTPUTS, OUTPUTS)))
+    return to_device(np.random.default_rng(seed).normal(size=(OUTPUTS, OUTPUTS)))
 
 
 @eqx.filter_jit

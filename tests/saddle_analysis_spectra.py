@@ -12,6 +12,7 @@ from jaxtyping import PyTree
 
 from landscapes import Landscape, MLPAttentionLandscape, Neuron, canonical_form
 from particles import Ensemble
+from particles.internal import to_device
 from saddle_analysis.spectra import MatrixOperator
 
 EIGENVALUES = (1.0, 0.5, 0.2)
@@ -19,9 +20,8 @@ EIGENVALUES = (1.0, 0.5, 0.2)
 
 def diagonal(*parts: float | list[float] | np.ndarray) -> MatrixOperator:
     """A diagonal operator with the given eigenvalues."""
-    return MatrixOperator(
-        jnp.asarray(np.concatenate([np.atleast_1d(part) for part in parts]), float)
-    )
+    values = np.concatenate([np.atleast_1d(part) for part in parts])
+    return MatrixOperator(to_device(values.astype(float)))
 
 
 def rotated(values: np.ndarray, seed: int = 0) -> MatrixOperator:
@@ -29,7 +29,7 @@ def rotated(values: np.ndarray, seed: int = 0) -> MatrixOperator:
     rng = np.random.default_rng(seed)
     basis = np.linalg.qr(rng.normal(size=(len(values), len(values))))[0]
     matrix = (basis * values) @ basis.T
-    return MatrixOperator(jnp.asarray((matrix + matrix.T) / 2))
+    return MatrixOperator(to_device((matrix + matrix.T) / 2))
 
 
 def euclidean_hessian(loss: Callable, ensemble: Ensemble, *data: Any) -> np.ndarray:
@@ -55,10 +55,9 @@ def root_weights(ensemble: Ensemble) -> np.ndarray:
 def realisable(samples: int = 256) -> tuple[MLPAttentionLandscape, jax.Array]:
     """An attention landscape whose targets twelve known neurons span, and those neurons."""
     rng = np.random.default_rng(0)
-    x = jnp.asarray(rng.normal(size=(samples, 5)))
-    positions = jnp.asarray(rng.normal(size=(12, 5)))
-    f, _ = canonical_form(jnp.tanh(x @ positions.T)[:, :3], EIGENVALUES)
-    return MLPAttentionLandscape(x, f), positions
+    x, positions = rng.normal(size=(samples, 5)), rng.normal(size=(12, 5))
+    f, _ = canonical_form(to_device(np.tanh(x @ positions.T)[:, :3]), EIGENVALUES)
+    return MLPAttentionLandscape(to_device(x), f), to_device(positions)
 
 
 class Polynomial(Landscape):
@@ -95,17 +94,17 @@ def heads(seed: int, size: int, dim: int, scale: float) -> Ensemble:
     """Random heads (v, k, q)."""
     rng = np.random.default_rng(seed)
     shapes = ((size,), (size, dim), (size, dim))
-    return Ensemble(tuple(jnp.asarray(scale * rng.normal(size=shape)) for shape in shapes))
+    return Ensemble(tuple(to_device(scale * rng.normal(size=shape)) for shape in shapes))
 
 
 def at(*coordinates: float) -> Ensemble:
     """One particle at the given point."""
-    return Ensemble(jnp.asarray([coordinates], float))
+    return Ensemble(to_device([coordinates], float))
 
 
 def neurons(seed: int, size: int, outputs: int = 2, inputs: int = 3) -> Neuron:
     """Random neurons."""
     rng = np.random.default_rng(seed)
     return Neuron(
-        jnp.asarray(rng.normal(size=(size, outputs))), jnp.asarray(rng.normal(size=(size, inputs)))
+        to_device(rng.normal(size=(size, outputs))), to_device(rng.normal(size=(size, inputs)))
     )

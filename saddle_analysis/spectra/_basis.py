@@ -66,12 +66,14 @@ class Basis:
         unit = _scaled(vector, norm) if norm > 0 else vector
         return unit, total[: self.count], norm, before
 
-    def combined(self, weights: Float[np.ndarray, "count rows"]) -> Float[Array, "count size"]:
-        """Sums of the rows with the given weights."""
-        count = weights.shape[0]
-        if not count:
-            return to_device(np.zeros((0, self.size), self.dtype))
-        return _first(self._sums(weights), count)
+    def combined(self, weights: Float[np.ndarray, "count rows"]) -> Float[np.ndarray, "count size"]:
+        """Sums of the rows with the given weights, on the host."""
+        found = np.empty((weights.shape[0], self.size), self.dtype)
+        sums = self._sums(weights)
+        for index in range(len(found)):  # one by one: any number takes one program
+            place, row = divmod(index, self._height)
+            found[index] = to_host(_row(sums[place], row))
+        return found
 
     def become(self, weights: Float[np.ndarray, "count rows"]) -> None:
         """Take sums of the rows, with orthonormal weights, in place of the rows."""
@@ -117,6 +119,6 @@ def _added(total: Array, weights: Array, block: Array) -> Array:
     return total + jnp.matmul(weights, block, precision="highest")
 
 
-@jax.jit(static_argnums=1)
-def _first(blocks: list[Array], count: int) -> Array:
-    return jnp.concatenate(blocks)[:count]
+@jax.jit
+def _row(block: Array, row: Array | int) -> Array:
+    return jax.lax.dynamic_index_in_dim(block, row, keepdims=False)

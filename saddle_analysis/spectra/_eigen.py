@@ -11,7 +11,7 @@ hold the particles. Where ARPACK converges, a test holds the two equal.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -161,7 +161,7 @@ def extreme_eigenpairs(
         certain = again.finished and again.values.size == 0
         if not again.values.size:
             break
-        vectors = jnp.concatenate([vectors, again.vectors])
+        vectors = np.concatenate([vectors, again.vectors])
         values = np.concatenate([values, again.values])
         keep = rule.select(np.sort(values))
         keep = np.argsort(values)[keep]
@@ -223,20 +223,21 @@ def _from_moments(
     values = np.concatenate([spectrum.values, zeros])
     order = np.argsort(values, kind="stable")
     wanted = order[rule.select(values[order])]
-    rows = [operator.to_vector(spectrum.field(int(i))) for i in wanted if i < spectrum.values.size]
-    found = jnp.stack(rows) if rows else jnp.zeros((0, operator.size), operator.dtype)
-    found = found / jnp.linalg.norm(found, axis=1, keepdims=True)
-    missing = len(wanted) - len(rows)
+
+    def eigenvectors(indices: Iterable[int]) -> np.ndarray:
+        rows = [to_host(operator.to_vector(spectrum.field(i))) for i in indices]
+        return np.array(rows, operator.dtype).reshape(-1, operator.size)
+
+    # On the host: eagerly, JAX would compile each of these operations for every number of vectors.
+    found = eigenvectors(int(i) for i in wanted if i < spectrum.values.size)
+    found = found / np.linalg.norm(found, axis=1, keepdims=True)
+    missing = len(wanted) - len(found)
     if missing:  # any vectors orthogonal to every eigenfield: a projection of random ones
-        everything = jnp.stack(
-            [operator.to_vector(spectrum.field(i)) for i in range(spectrum.values.size)]
-            or [jnp.zeros(operator.size, operator.dtype)]
-        )
-        noise = jax.random.normal(key, (missing, operator.size), operator.dtype)
+        everything = eigenvectors(range(spectrum.values.size))
+        noise = np.asarray(jax.random.normal(key, (missing, operator.size), operator.dtype))
         for _ in range(2):
-            inside = jnp.matmul(noise, everything.T, precision="highest")
-            noise = noise - jnp.matmul(inside, everything, precision="highest")
-        found = jnp.concatenate([found, jnp.linalg.qr(noise.T)[0].T])
+            noise = noise - (noise @ everything.T) @ everything
+        found = np.concatenate([found, np.linalg.qr(noise.T)[0].T])
     norm = float(np.max(np.abs(values), initial=0.0))
     gaps = np.concatenate([values[wanted], np.delete(values, wanted)])
     return with_residuals(operator, found, gaps, np.inf, True, norm, spending)

@@ -128,7 +128,7 @@ class Lanczos:
             residuals[index] = np.hypot(np.linalg.norm(off), self.coupling * best[-1])
         return Ritz(values, coordinates, residuals)
 
-    def vectors(self, coordinates: np.ndarray) -> Float[Array, "count size"]:
+    def vectors(self, coordinates: np.ndarray) -> Float[np.ndarray, "count size"]:
         """Unit vectors of the given coordinates, one per column, orthogonal to the locked ones."""
         weights = np.zeros((coordinates.shape[1], self.basis.count))
         weights[:, self.locked : self.locked + coordinates.shape[0]] = coordinates.T

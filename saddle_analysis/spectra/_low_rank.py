@@ -18,7 +18,7 @@ from jaxtyping import Array, Float, PyTree
 
 from landscapes import FeatureCurvature, Landscape
 from particles import Ensemble, InvalidInput
-from particles.internal import stream_sum
+from particles.internal import stream_sum, to_device, to_host
 
 from ._operators import HessianOperator
 
@@ -46,8 +46,8 @@ class InteractionSpectrum:
     def field(self, index: int) -> PyTree:
         """The eigenfield of `values[index]`: one streaming pass."""
         at = _through_moments(self.operator)
-        _, unravel = ravel_pytree(at.moments)
-        return at.landscape.gradient_field(at.ensemble, unravel(self.duals[index]), chunk=at.chunk)
+        dual = to_device(to_host(self.duals)[index])  # sliced by JAX it would be compiled
+        return _field(at.landscape, at.ensemble, at.moments, dual, at.chunk)
 
 
 def interaction_spectrum(
@@ -86,13 +86,14 @@ def interaction_spectrum(
             "function of moments; use extreme_eigenpairs."
         )
     at = _through_moments(operator)
-    flat, unravel = ravel_pytree(at.moments)
-    if flat.size > max_moments:
+    leaves = jax.tree.leaves(at.moments)
+    numbers, dtype = sum(leaf.size for leaf in leaves), jnp.result_type(*leaves)
+    if numbers > max_moments:
         raise InvalidInput(
-            f"the moments hold {flat.size} numbers, more than max_moments = {max_moments}; use "
+            f"the moments hold {numbers} numbers, more than max_moments = {max_moments}; use "
             "extreme_eigenpairs, or raise max_moments."
         )
-    precision = float(jnp.finfo(flat.dtype).eps)
+    precision = float(jnp.finfo(dtype).eps)
     tolerance = 1e3 * precision if tolerance is None else tolerance
     curvature = np.asarray(_curvature(at.landscape, at.moments, at.fast))
     bends, directions = np.linalg.eigh((curvature + curvature.T).astype(np.float64) / 2)
@@ -101,10 +102,10 @@ def interaction_spectrum(
     rank = bends.size
     if rank == 0:
         return InteractionSpectrum(
-            np.zeros(0), operator.size, jnp.zeros((0, flat.size), flat.dtype), operator
+            np.zeros(0), operator.size, to_device(np.zeros((0, numbers), dtype)), operator
         )
-    duals = jax.vmap(unravel)(jnp.asarray(directions.T, flat.dtype))
-    gram = _gram(at.landscape, at.ensemble, duals, at.chunk)
+    duals = to_device(directions.T, dtype)
+    gram = _gram(at.landscape, at.ensemble, at.moments, duals, at.chunk)
     spread, axes = np.linalg.eigh(np.asarray(gram, np.float64))
     kept = spread > tolerance * max(float(spread[-1]), np.finfo(float).tiny)
     root = axes[:, kept] * np.sqrt(spread[kept])  # Γ = root rootᵀ
@@ -116,7 +117,7 @@ def interaction_spectrum(
     return InteractionSpectrum(
         values,
         operator.size - values.size,
-        jnp.asarray((directions @ coefficients).T, flat.dtype),
+        to_device((directions @ coefficients).T, dtype),
         operator,
     )
 
@@ -154,16 +155,33 @@ def _curvature(
 
 @eqx.filter_jit
 def _gram(
-    landscape: Landscape, ensemble: Ensemble, duals: PyTree, chunk: int
+    landscape: Landscape,
+    ensemble: Ensemble,
+    moments: PyTree,
+    duals: Float[Array, "rank moments"],
+    chunk: int,
 ) -> Float[Array, "rank rank"]:
     """⟨∇⟨q_a, Φ⟩, ∇⟨q_b, Φ⟩⟩ in L²(μ), accumulated over chunks of particles."""
+    unravel = ravel_pytree(moments)[1]
 
     def part(particles: PyTree, weights: Array) -> Array:
         count = weights.shape[0]
         own = Ensemble(particles)
-        one = lambda dual: landscape.gradient_field(own, dual, chunk=count)  # noqa: E731
+        one = lambda dual: landscape.gradient_field(own, unravel(dual), chunk=count)  # noqa: E731
         fields = jax.lax.map(one, duals)
         rows = jax.vmap(own.with_weights(weights).to_vector)(fields)
         return jnp.matmul(rows, rows.T, precision="highest")
 
     return stream_sum(part, ensemble.particles, ensemble.weights, chunk, ensemble.mesh)
+
+
+@eqx.filter_jit
+def _field(
+    landscape: Landscape,
+    ensemble: Ensemble,
+    moments: PyTree,
+    dual: Float[Array, " moments"],
+    chunk: int,
+) -> PyTree:
+    """∇⟨w, Φ⟩ at the particles, of a flattened direction w."""
+    return landscape.gradient_field(ensemble, ravel_pytree(moments)[1](dual), chunk=chunk)

@@ -118,7 +118,7 @@ def morse_index(
         key, start = jax.random.split(fixed_unless(key))
         sweep = certain_sweep(operator, start, capacity, vectors, rule, spending)
         norm = max(norm, sweep.norm)
-        vectors = np.concatenate([vectors, to_host(sweep.vectors)])
+        vectors = np.concatenate([vectors, sweep.vectors])
         values, others = np.concatenate([values, sweep.values]), sweep.others
         if sweep.values.size == 0:
             failure = sweep.failure if sweep.finished else 1.0

@@ -12,7 +12,7 @@ import numpy as np
 import scipy.sparse.linalg
 from jaxtyping import Array, Float, Key, PyTree
 
-from particles.internal import scaled
+from particles.internal import scaled, to_device
 
 from ._budget import fixed_unless
 from ._operators import HessianOperator
@@ -95,6 +95,12 @@ class NullSpace:
         self.products += 1
         return vector - self._linear.matvec(self.solve(vector))
 
+    def curvature(self, vector: np.ndarray) -> float:
+        """⟨v, Hv⟩."""
+        if self._vectors is not None and self._values is not None:
+            return float(self._values @ (self._vectors.T @ vector) ** 2)
+        return float(vector @ self._linear.matvec(vector))
+
 
 def probe_null_space(
     operator: HessianOperator,
@@ -149,7 +155,7 @@ def _climbed(
     """The unit null vector of largest |D³L[u, u, u]| that the power method meets."""
     best, record = vector, -1.0
     for _ in range(ascents):
-        bend, third, _ = directional_derivatives(operator, operator.to_field(jnp.asarray(vector)))
+        bend, third, _ = directional_derivatives(operator, operator.to_field(to_device(vector)))
         if abs(float(third)) > record:
             best, record = vector, abs(float(third))
         bent = np.asarray(operator.to_vector(bend))
@@ -172,14 +178,14 @@ def _judged(
     length: float,
 ) -> NullDirection:
     """The first order that counts along a null direction, descent confirmed by values of L."""
-    field = operator.to_field(jnp.asarray(vector))
+    field = operator.to_field(to_device(vector))
     bend, third, fourth = directional_derivatives(operator, field)
-    curvature = float(operator.metric.inner(field, operator.apply(field)))
+    curvature = space.curvature(vector)
     third = float(third)
     bent = np.asarray(operator.to_vector(bend))
     correction = space.solve(bent)
     fourth = float(fourth) - 3 * float(bent @ correction)
-    floor = operator.to_field(jnp.asarray(correction))
+    floor = operator.to_field(to_device(correction))
     cubic = abs(third) * length**3 > tolerance * scale
     quartic = abs(fourth) * length**4 > tolerance * scale
     sign = -1.0 if third > 0 else 1.0  # downhill where an odd order decides
@@ -201,8 +207,12 @@ def _falls(
     length: float,
 ) -> bool:
     """Does L fall along θ + s u − ½ s² H⁺b about as much as its Taylor polynomial says?"""
-    landscape, ensemble = operator.landscape, operator.ensemble
-    start = float(landscape.value(ensemble, operator.fast, chunk=operator.chunk))
+
+    def level(step: float, bend: float) -> float:
+        along, across = (to_device(number, operator.dtype) for number in (step, bend))
+        return float(_level(operator, field, floor, along, across))
+
+    start = level(0.0, 0.0)
     steps = length * np.geomspace(1e-3, 1, 60)
     expected = steps**2 * (model[0] + steps * (model[1] + steps * model[2]))
     best = int(np.argmin(expected))
@@ -211,16 +221,20 @@ def _falls(
         if expected[index] >= -noise:
             break
         s = float(steps[index])
-        moved = jax.tree.map(
-            lambda x, u, w, s=s: x + sign * s * u - 0.5 * s * s * w,
-            ensemble.particles,
-            field,
-            floor,
-        )
-        value = landscape.value(ensemble.with_particles(moved), operator.fast, chunk=operator.chunk)
-        if float(value) - start <= 0.3 * float(expected[index]):
+        if level(sign * s, 0.5 * s * s) - start <= 0.3 * float(expected[index]):
             return True
     return False
+
+
+@eqx.filter_jit
+def _level(
+    operator: HessianOperator, field: PyTree, floor: PyTree, step: Array, bend: Array
+) -> Array:
+    """L at θ + step · field − bend · floor."""
+    ensemble = operator.ensemble
+    moved = jax.tree.map(lambda x, u, w: x + step * u - bend * w, ensemble.particles, field, floor)
+    there = ensemble.with_particles(moved)
+    return operator.landscape.value(there, operator.fast, chunk=operator.chunk)
 
 
 @eqx.filter_jit

@@ -14,7 +14,7 @@ from jaxtyping import Array, Float, PyTree
 
 from landscapes import AbstractLandscape, Curvature
 from particles import Ensemble, InvalidInput
-from particles.internal import require_finite, scaled, to_device
+from particles.internal import require_finite, scaled, to_device, to_host
 
 from ._symmetric import products
 
@@ -78,8 +78,9 @@ class HessianOperator(eqx.Module):
         if part not in ("full", "interaction"):
             raise InvalidInput(f"part is {part!r}; choose 'full' or 'interaction'.")
         require_finite("ensemble", ensemble.particles)
-        positive = True if ensemble.weights is None else jnp.all(ensemble.weights > 0)
-        if not isinstance(positive, Tracer) and not bool(positive):
+        weights = ensemble.weights
+        unknown = weights is None or isinstance(weights, Tracer)
+        if not (unknown or (to_host(weights) > 0).all()):
             raise InvalidInput(
                 "ensemble has particles of zero weight, which carry no tangent directions; drop "
                 "them before taking the Hessian."
@@ -133,7 +134,7 @@ class HessianOperator(eqx.Module):
                 f"the operator has {self.size} unknowns; dense() is for at most 20000, use "
                 "extreme_eigenpairs."
             )
-        return products(self.matvec, jnp.eye(self.size, dtype=self.dtype))
+        return products(self.matvec, to_device(np.eye(self.size, dtype=self.dtype)))
 
     def as_linear_operator(self) -> scipy.sparse.linalg.LinearOperator:
         """For scipy's eigensolvers, in orthonormal coordinates."""

@@ -88,7 +88,7 @@ class Sweep(NamedTuple):
     """
 
     values: np.ndarray
-    vectors: Float[Array, "count size"]
+    vectors: Float[np.ndarray, "count size"]
     others: np.ndarray
     norm: float
     finished: bool

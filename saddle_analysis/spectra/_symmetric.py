@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Array, Float, PyTree
 
 from particles import InvalidInput
-from particles.internal import to_device
+from particles.internal import to_device, to_host
 
 
 @runtime_checkable
@@ -62,8 +62,8 @@ class MatrixOperator(eqx.Module):
             raise InvalidInput(
                 f"matrix has shape {matrix.shape}; give a square matrix, or its diagonal."
             )
-        scale = float(jnp.max(jnp.abs(matrix)))
-        if matrix.ndim == 2 and float(jnp.max(jnp.abs(matrix - matrix.T))) > 1e-4 * scale:
+        values = to_host(matrix)
+        if values.ndim == 2 and np.abs(values - values.T).max() > 1e-4 * np.abs(values).max():
             raise InvalidInput("matrix is not symmetric; give (matrix + matrix.T) / 2.")
         self.matrix = matrix
 

@@ -19,6 +19,7 @@ from saddle_analysis_spectra import (
 from landscapes import Neuron, NeuronLandscape
 from landscapes.mlp_attention import saddle_ensemble
 from particles import Ensemble, InvalidInput
+from particles.internal import to_device
 from saddle_analysis import Budget, HessianOperator, extreme_eigenpairs
 from saddle_analysis.spectra import MatrixOperator, SymmetricOperator, interaction_spectrum
 
@@ -27,12 +28,6 @@ LANDSCAPES = {
     "ridge": functools.partial(helpers.attention, ridge=0.1),
     "regression": helpers.regression,
 }
-
-
-def doubled(ensemble: Ensemble) -> Ensemble:
-    """Every particle twice, at half its weight: the same measure."""
-    twice = jax.tree.map(lambda leaf: jnp.concatenate([leaf, leaf]), ensemble.particles)
-    return Ensemble(twice, jnp.concatenate([ensemble.probabilities] * 2) / 2)
 
 
 def loss(
@@ -48,13 +43,14 @@ def loss(
 def interaction_by_doubling(landscape: NeuronLandscape, ensemble: Ensemble) -> np.ndarray:
     """The interaction alone: mixed second derivatives in the two copies of every particle."""
     root = root_weights(ensemble)
-    return 4 * np.asarray(mixed_by_copies(landscape, ensemble)) / root[:, None] / root[None, :]
+    weights = to_device(np.tile(ensemble.probabilities, 2) / 2)
+    mixed = mixed_by_copies(landscape, ensemble.particles, weights)
+    return 4 * np.asarray(mixed) / root[:, None] / root[None, :]
 
 
 @eqx.filter_jit
-def mixed_by_copies(landscape: NeuronLandscape, ensemble: Ensemble) -> jax.Array:
-    flat, unravel = jax.flatten_util.ravel_pytree(ensemble.particles)
-    weights = doubled(ensemble).probabilities
+def mixed_by_copies(landscape: NeuronLandscape, particles: Neuron, weights: jax.Array) -> jax.Array:
+    flat, unravel = jax.flatten_util.ravel_pytree(particles)
 
     def loss(u: jax.Array, v: jax.Array) -> jax.Array:
         both = jax.tree.map(lambda x, y: jnp.concatenate([x, y]), unravel(u), unravel(v))
@@ -125,8 +121,8 @@ def test_at_an_exact_saddle_the_full_operator_is_the_interaction() -> None:
 
 @pytest.mark.parametrize("weighted", [False, True])
 def test_the_moment_route_gives_every_eigenvalue(weighted: bool) -> None:
-    landscape = RankOneAttention(jnp.array([0.4, 0.3]), 32.0)
-    weights = jnp.array([1.0, 2.0, 3.0, 4.0, 5.0]) if weighted else None
+    landscape = RankOneAttention(to_device([0.4, 0.3]), 32.0)
+    weights = to_device([1.0, 2.0, 3.0, 4.0, 5.0]) if weighted else None
     mu = Ensemble(heads(0, 5, 2, 0.7).particles, weights)
     operator = HessianOperator(landscape, mu, part="interaction", chunk=2)
     spectrum = interaction_spectrum(operator)
@@ -151,7 +147,7 @@ def test_the_moment_route_gives_every_eigenvalue(weighted: bool) -> None:
 
 def test_equal_particles_repeat_eigenvalues_exactly() -> None:
     one = helpers.cloud(size=1)
-    mu = Ensemble(jax.tree.map(lambda leaf: np.repeat(leaf, 6, axis=0), one.particles))
+    mu = Ensemble(jax.tree.map(lambda leaf: to_device(np.repeat(leaf, 6, axis=0)), one.particles))
     operator = HessianOperator(helpers.regression(), mu)
     values = np.linalg.eigvalsh(np.asarray(operator.dense()))
     # Differences of copies feel ∇²(δL/δμ) alone, five times over.
@@ -173,12 +169,12 @@ def test_single_precision_agrees(precision: str) -> None:
 
 def test_protocol() -> None:
     assert isinstance(HessianOperator(helpers.attention(), helpers.cloud()), SymmetricOperator)
-    assert isinstance(MatrixOperator(jnp.ones(3)), SymmetricOperator)
+    assert isinstance(MatrixOperator(to_device(np.ones(3))), SymmetricOperator)
 
 
 def test_bad_input_is_refused() -> None:
     landscape, mu = helpers.attention(), helpers.cloud()
-    empty = Ensemble(mu.particles, jnp.arange(7.0))
+    empty = Ensemble(mu.particles, to_device(np.arange(7.0)))
     with pytest.raises(InvalidInput, match="zero weight"):
         HessianOperator(landscape, empty)
     broken = Ensemble(mu.particles._replace(a=mu.particles.a.at[2, 1].set(jnp.inf)))
@@ -189,6 +185,6 @@ def test_bad_input_is_refused() -> None:
     with pytest.raises(InvalidInput, match="max_moments = 3"):
         interaction_spectrum(HessianOperator(landscape, mu, part="interaction"), max_moments=3)
     with pytest.raises(InvalidInput, match="not symmetric"):
-        MatrixOperator(jnp.array([[0.0, 1.0], [0.0, 0.0]]))
+        MatrixOperator(to_device([[0.0, 1.0], [0.0, 0.0]]))
     with pytest.raises(InvalidInput, match="square"):
-        MatrixOperator(jnp.ones((2, 3)))
+        MatrixOperator(to_device(np.ones((2, 3))))
