@@ -13,9 +13,9 @@ from landscapes.linear_attention import (
     PromptDistribution,
     PromptMoments,
     data_moments,
-    head_start,
 )
 from particles import Ensemble
+from particles.internal import to_device
 
 EIGENVALUES, LENGTH, HEADS = (0.5, 0.3, 0.2), 4, 3
 
@@ -43,7 +43,10 @@ def on_data(kind: str, blocks: str, convention: Convention, heads: int = HEADS):
 
 
 def heads(landscape: LinearAttentionLandscape, size: int = HEADS, seed: int = 1) -> Ensemble:
-    return head_start(jax.random.key(seed), landscape, size, scale=0.7, extra=0.5)
+    """Random weights, the useful ones and the others."""
+    rng = np.random.default_rng(seed)
+    draw = lambda leaf: to_device(0.6 * rng.normal(size=(size, *leaf.shape)), leaf.dtype)  # noqa: E731
+    return Ensemble(jax.tree.map(draw, landscape.particle))
 
 
 def attend(particles, x: jax.Array, y: jax.Array, convention: Convention) -> jax.Array:

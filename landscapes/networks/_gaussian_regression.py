@@ -61,8 +61,7 @@ class GaussianRegressionLandscape(PairLandscape):
         self.teacher = teacher
         self.activation = hermite_expansion(activation).activation
         self.root = covariance_root(teacher.particles.w.shape[1], covariance)
-        own = self.interaction(teacher.particles, teacher.particles, teacher.probabilities)
-        self.level = 0.5 * jnp.sum(teacher.probabilities * own)
+        self.level = _level(teacher, self.root, self.activation)
 
     @property
     def particle(self) -> Neuron:
@@ -138,3 +137,9 @@ def _gram(left: Ensemble, right: Ensemble, root: Array, activation: Activation) 
     root = root.astype(w.dtype)
     table = hermite_expansion(activation).table(w @ root, v @ root)
     return (left.probabilities[:, None] * a).T @ table @ (right.probabilities[:, None] * b)
+
+
+@compiled_precisely
+def _level(teacher: Ensemble, root: Array, activation: Activation) -> Float[Array, ""]:
+    """½E‖h_{μ°}‖²."""
+    return 0.5 * jnp.trace(_gram(teacher, teacher, root, activation))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import Array
 
 from particles import Ensemble, InvalidInput
 
@@ -60,17 +60,21 @@ def truncation(
     modes = landscape.x
     if not isinstance(modes, HermiteModes):
         raise InvalidInput("landscape has samples; only Hermite modes are truncated.")
-    output = float(modes.remainder(ensemble, landscape.activation))
-    reading = float(_reading(landscape, landscape.moments(ensemble)))
+    output, reading = map(float, _missed(landscape, modes, ensemble))
     return Truncation(float(target), output, 0.5 * (target + reading * output) ** 2)
 
 
 @compiled_precisely
-def _reading(landscape: NeuronLandscape, moments: PyTree) -> Float[Array, ""]:
+def _missed(
+    landscape: NeuronLandscape, modes: HermiteModes, ensemble: Ensemble
+) -> tuple[Array, Array]:
+    """Norms of what the modes miss of h_μ, and of the matrix B that reads it."""
+    output = modes.remainder(ensemble, landscape.activation)
+    moments = landscape.moments(ensemble)
     fast = landscape.solve_fast(moments)
     if fast is None:
-        return jnp.ones(())
-    return jnp.linalg.norm((landscape.f.T @ moments / len(moments)) @ fast, ord=2)
+        return output, jnp.ones(())
+    return output, jnp.linalg.norm((landscape.f.T @ moments / len(moments)) @ fast, ord=2)
 
 
 def truncation_concerns(landscape: NeuronLandscape, ensemble: Ensemble) -> list[StartWarning]:

@@ -17,6 +17,7 @@ from helpers import (
 
 from landscapes import Landscape, Neuron
 from particles import Ensemble
+from particles.internal import to_device
 
 W = attention_matrix()
 CASES = {
@@ -32,12 +33,11 @@ some_cases = pytest.mark.parametrize(("landscape", "fast"), [CASES[n] for n in S
 weighted_or_not = pytest.mark.parametrize("weighted", [False, True], ids=["equal", "weighted"])
 
 
-def mixture(ensemble: Ensemble, *extra: Neuron) -> tuple[Neuron, jax.Array]:
+def mixture(ensemble: Ensemble, *extra: Neuron) -> tuple[Neuron, np.ndarray]:
     """The particles with others of zero weight appended."""
-    rows = [jax.tree.map(lambda leaf: leaf[None], neuron) for neuron in extra]
-    particles = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), ensemble.particles, *rows)
-    zeros = jnp.zeros(len(extra))
-    return particles, jnp.concatenate([ensemble.probabilities, zeros])
+    rows = [jax.tree.map(lambda leaf: np.asarray(leaf)[None], neuron) for neuron in extra]
+    particles = jax.tree.map(lambda *leaves: np.concatenate(leaves), ensemble.particles, *rows)
+    return particles, np.concatenate([ensemble.probabilities, np.zeros(len(extra))])
 
 
 @every_case
@@ -52,11 +52,13 @@ def test_value_and_velocity_against_the_dense_loss(landscape, fast, weighted):
 @some_cases
 def test_velocity_against_finite_differences(landscape, fast):
     mu, step = cloud(), 1e-5
-    direction = cloud(seed=5).particles
+    weights, direction = np.asarray(mu.probabilities), cloud(seed=5).particles
 
     def moved(t):
-        neurons = jax.tree.map(lambda x, u: x + t * u, mu.particles, direction)
-        return float(dense_loss(landscape, neurons, mu.probabilities, fast))
+        neurons = jax.tree.map(
+            lambda x, u: np.asarray(x) + t * np.asarray(u), mu.particles, direction
+        )
+        return float(dense_loss(landscape, neurons, weights, fast))
 
     slope = (moved(step) - moved(-step)) / (2 * step)
     rate = -float(mu.inner(landscape.velocity(mu, fast), direction))
@@ -68,10 +70,10 @@ def test_velocity_against_finite_differences(landscape, fast):
 def test_first_variation_is_the_derivative_along_mixtures(landscape, fast, weighted):
     mu, theta = (
         cloud(weighted=weighted),
-        Neuron(jnp.array([0.4, -1.1]), jnp.array([0.3, 0.8, -0.5])),
+        Neuron(to_device([0.4, -1.1]), to_device([0.3, 0.8, -0.5])),
     )
     particles, weights = mixture(mu, theta)
-    point = jnp.zeros_like(weights).at[-1].set(1.0)
+    point = np.eye(weights.size)[-1]
 
     def mixed(t):
         return float(dense_loss(landscape, particles, (1 - t) * weights + t * point, fast))
@@ -86,13 +88,13 @@ def test_first_variation_is_the_derivative_along_mixtures(landscape, fast, weigh
 @some_cases
 def test_second_variation_is_the_mixed_difference(landscape, fast):
     mu = cloud()
-    one = Neuron(jnp.array([0.4, -1.1]), jnp.array([0.3, 0.8, -0.5]))
-    two = Neuron(jnp.array([-0.7, 0.2]), jnp.array([-0.1, 0.4, 0.9]))
+    one = Neuron(to_device([0.4, -1.1]), to_device([0.3, 0.8, -0.5]))
+    two = Neuron(to_device([-0.7, 0.2]), to_device([-0.1, 0.4, 0.9]))
     particles, weights = mixture(mu, one, two)
 
     def added(s, t):
-        extra = jnp.array([s, t])
-        return float(dense_loss(landscape, particles, weights.at[-2:].set(extra), fast))
+        moved = np.concatenate([weights[:-2], [s, t]])
+        return float(dense_loss(landscape, particles, moved, fast))
 
     h = 1e-3
     mixed = (added(h, h) - added(h, -h) - added(-h, h) + added(-h, -h)) / (4 * h**2)
@@ -107,30 +109,36 @@ def fast_slope(landscape, mu, fast):
     return jax.grad(dense_loss, argnums=3)(landscape, mu.particles, mu.probabilities, fast)
 
 
+@eqx.filter_jit
+def solve_fast(landscape, moments):
+    return landscape.solve_fast(moments)
+
+
 @pytest.mark.parametrize("context_length", [1, 3, np.inf])
 def test_fast_velocity_vanishes_at_the_solution_and_nowhere_else(context_length):
     landscape = attention(ridge=0.05, context_length=context_length)
     mu = cloud()
     moments = landscape.moments(mu)
-    solution = landscape.solve_fast(moments)
-    close(landscape.fast_velocity(moments, solution), np.zeros_like(solution))
-    slope = fast_slope(landscape, mu, W)
+    solution = solve_fast(landscape, moments)
+    close(landscape.fast_velocity(moments, solution), np.zeros(W.shape))
+    slope = np.asarray(fast_slope(landscape, mu, W))
     close(landscape.fast_velocity(moments, W), -slope)
-    assert float(jnp.linalg.norm(slope)) > 0.01
+    assert np.linalg.norm(slope) > 0.01
 
 
 @pytest.mark.parametrize("context_length", [1, 3, np.inf])
 def test_envelope_theorem(context_length):
     """The reduced velocity is the velocity at the frozen solution; the reduced value is minimal."""
     landscape, mu = attention(ridge=0.05, context_length=context_length), cloud()
-    solution = landscape.solve_fast(landscape.moments(mu))
+    solution = solve_fast(landscape, landscape.moments(mu))
     close(landscape.value_and_velocity(mu), landscape.value_and_velocity(mu, solution), scale=10)
     # R is quadratic in W: one Newton step of the dense loss from anywhere finds its minimum.
     units = np.eye(W.size).reshape(-1, *W.shape)
-    start = fast_slope(landscape, mu, W)
-    curvature = np.stack([(fast_slope(landscape, mu, W + e) - start).ravel() for e in units])
-    newton = np.ravel(W) - np.linalg.solve(curvature, start.ravel())
-    close(solution.ravel(), newton, scale=100)
+    slope = lambda fast: np.ravel(fast_slope(landscape, mu, to_device(fast)))  # noqa: E731
+    start = slope(W)
+    curvature = np.stack([slope(np.asarray(W) + e) - start for e in units])
+    newton = np.ravel(W) - np.linalg.solve(curvature, start)
+    close(np.ravel(solution), newton, scale=100)
     assert np.linalg.eigvalsh(curvature)[0] > 0
 
 
@@ -157,11 +165,11 @@ class Blobs(Landscape):
 @weighted_or_not
 @pytest.mark.parametrize("fast", [None, 0.7])
 def test_a_landscape_of_the_users_own(fast, weighted):
-    landscape, rng = Blobs(jnp.linspace(-2, 2, 9)), np.random.default_rng(0)
-    particles = {name: jnp.asarray(rng.uniform(0.5, 1, 5)) for name in ("height", "centre")}
-    mu = Ensemble(particles, jnp.arange(1.0, 6.0) if weighted else None)
-    p = mu.probabilities
-    fast = fast if fast is None else jnp.asarray(fast)
+    landscape, rng = Blobs(to_device(np.linspace(-2, 2, 9))), np.random.default_rng(0)
+    particles = {name: to_device(rng.uniform(0.5, 1, 5)) for name in ("height", "centre")}
+    mu = Ensemble(particles, to_device(np.arange(1.0, 6.0)) if weighted else None)
+    p = np.asarray(mu.probabilities)
+    fast = fast if fast is None else to_device(fast)
 
     def dense(particles):
         z, height = landscape.target, particles["height"]
@@ -170,24 +178,31 @@ def test_a_landscape_of_the_users_own(fast, weighted):
         return jnp.mean((jnp.cos(z) - scale * field) ** 2) + (p @ height**2) ** 2
 
     value, slope = jax.jit(jax.value_and_grad(dense))(particles)
-    expected = value, jax.tree.map(lambda g: -g / p, slope)
+    expected = value, jax.tree.map(lambda g: -np.asarray(g) / p, slope)
     for chunk in (None, 1, 2):
         close(landscape.value_and_velocity(mu, fast, chunk=chunk), expected)
 
 
 def test_pairing_is_the_transpose_of_the_features():
     """By default and with the products reordered."""
-    mu, dual = cloud(), jnp.asarray(np.random.default_rng(3).normal(size=(24, 2)))
+    mu, dual = cloud(), to_device(np.random.default_rng(3).normal(size=(24, 2)))
     landscape = regression()
-    each = jax.vmap(lambda neuron: jnp.sum(dual * landscape.features(neuron)))(mu.particles)
-    close(landscape.pairing(mu.particles, dual), each)
-    close(Landscape.pairing(landscape, mu.particles, dual), each)
+
+    @jax.jit
+    def three(particles, dual):
+        each = jax.vmap(lambda neuron: jnp.sum(dual * landscape.features(neuron)))(particles)
+        default = Landscape.pairing(landscape, particles, dual)
+        return each, landscape.pairing(particles, dual), default
+
+    each, own, default = three(mu.particles, dual)
+    close(own, each)
+    close(default, each)
 
 
 def test_one_vmap_over_ensembles_is_a_loop():
     landscape = attention(ridge=0.1)
     batch = [cloud(seed, weighted=True) for seed in range(3)]
-    stacked = jax.tree.map(lambda *leaves: jnp.asarray(np.stack(leaves)), *batch)
+    stacked = jax.tree.map(lambda *leaves: to_device(np.stack(leaves)), *batch)
     together = eqx.filter_vmap(lambda mu: landscape.value_and_velocity(mu, chunk=2))(stacked)
     for index, mu in enumerate(batch):
         alone = landscape.value_and_velocity(mu, chunk=2)
