@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterable, Sequence
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import scipy.integrate
@@ -44,15 +45,24 @@ def in_context_optimum(
         >>> in_context_optimum(jnp.diag(jnp.array([0.5, 0.5])), 1).tolist()
         [[0.5, 0.0], [0.0, 0.5]]
     """
-    identity = jnp.eye(covariance.shape[0], dtype=covariance.dtype)
+    plain = task_covariance is None or is_identity(task_covariance)
     inverse = 1 / context_length
-    if task_covariance is None or is_identity(task_covariance):
+    return _optimum(covariance, 1 + inverse, inverse, None if plain else task_covariance)
+
+
+@jax.jit
+def _optimum(
+    covariance: Array, more: Array | float, inverse: Array | float, task_covariance: Array | None
+) -> Array:
+    """A* for 1 + 1/N and 1/N."""
+    identity = jnp.eye(covariance.shape[0], dtype=covariance.dtype)
+    if task_covariance is None:
         ridge = inverse * jnp.trace(covariance) * identity
-        return jnp.linalg.inv((1 + inverse) * covariance + ridge)
+        return jnp.linalg.inv(more * covariance + ridge)
     values, vectors = jnp.linalg.eigh(task_covariance)
     root = (vectors * jnp.sqrt(jnp.maximum(values, 0))) @ vectors.T
     ridge = inverse * jnp.sum(covariance * task_covariance) * identity
-    inner = (1 + inverse) * (root @ covariance @ root) + ridge
+    inner = more * (root @ covariance @ root) + ridge
     return root @ jnp.linalg.pinv(inner, hermitian=True) @ root
 
 
