@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import jax
 import numpy as np
-from jaxtyping import PyTree
+from jaxtyping import Float, PyTree
 
 from particles import Ensemble, InvalidInput
 from particles.internal import coordinates
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 Extent = float | tuple[float, float]
 AXES = ("first", "second")
+BLOCK, MOST_BLOCKS = 1024, 16  # points looked at together, at least; calls for many points
 
 
 def first_variation_field(
@@ -86,10 +87,9 @@ def first_variation_field(
         for axis in range(len(basis))
     ]
     mesh = np.stack(np.meshgrid(*grids, indexing="ij"), axis=-1)
-    spots = Ensemble(particles_from(ensemble, origin + mesh.reshape(-1, len(basis)) @ basis))
+    spots = origin + mesh.reshape(-1, len(basis)) @ basis
     variation = landscape.first_variation(ensemble, fast, chunk=chunk)
-    on_grid = _seen(variation, spots, chunk)
-    at_particles = _seen(variation, ensemble, chunk)
+    at_particles, on_grid = seen_at(variation, ensemble, [rows, spots], chunk)
     mean = weights @ at_particles[0]
     names, axes = list(directions), AXES[: len(basis)]
     shape = mesh.shape[:-1]
@@ -113,13 +113,37 @@ def first_variation_field(
     )
 
 
-def _seen(
-    variation: FirstVariation, ensemble: Ensemble, chunk: int | None
-) -> tuple[np.ndarray, np.ndarray]:
-    """The first variation at particles, and its gradient as rows of numbers."""
-    values, gradient = variation.potential_and_gradient(ensemble, chunk=chunk)
-    rows = coordinates(ensemble.with_particles(gradient))
-    return np.asarray(values, float), np.asarray(rows, float)
+def seen_at(
+    variation: FirstVariation,
+    like: Ensemble,
+    clouds: Sequence[Float[np.ndarray, "_ parameters"]],
+    chunk: int | None,
+) -> list[tuple[Float[np.ndarray, " _"], Float[np.ndarray, "_ parameters"]]]:
+    """The first variation, up to a constant, and its gradient at clouds of points.
+
+    Points go through in blocks of one size, the last one filled up: clouds share a program.
+
+    Args:
+        variation: of the ensemble.
+        like: an ensemble of such particles.
+        clouds: particles as rows of numbers, in the order of `particles.coordinates`.
+        chunk: particles held at once.
+    """
+    rows = np.concatenate(list(clouds))
+    block = max(BLOCK, 1 << (len(rows) // MOST_BLOCKS).bit_length())
+    heights, slopes = [], []
+    for start in range(0, len(rows), block):
+        part = rows[start : start + block]
+        full = np.concatenate(
+            [part, np.broadcast_to(part[:1], (block - len(part), *part.shape[1:]))]
+        )
+        points = Ensemble(particles_from(like, full))
+        height, slope = variation.potential_and_gradient(points, chunk=chunk)
+        heights.append(np.asarray(height, float)[: len(part)])
+        slopes.append(np.asarray(coordinates(points.with_particles(slope)), float)[: len(part)])
+    ends = np.cumsum([len(cloud) for cloud in clouds])[:-1]
+    both = (np.split(np.concatenate(parts), ends) for parts in (heights, slopes))
+    return list(zip(*both, strict=True))
 
 
 def _orthonormal(directions: Mapping[str, PyTree], size: int) -> np.ndarray:

@@ -17,7 +17,8 @@ from particles.internal import coordinates, to_device
 from .._abstract import AbstractLandscape
 from .._precisely import compiled_precisely
 from .._variations import FirstVariation
-from ._directions import particle_from, particles_from
+from ._directions import particle_from
+from ._field import seen_at
 from ._sections import MixtureSection, section_values
 
 Box = tuple[PyTree, PyTree]
@@ -128,11 +129,7 @@ def optimality_gap(
     value = landscape.value(ensemble, fast, chunk=chunk)
     variation = landscape.first_variation(ensemble, fast, chunk=chunk)
     drawn = low + (high - low) * np.asarray(jax.random.uniform(key, (candidates, low.size)), float)
-    spots = Ensemble(particles_from(ensemble, drawn))
-    at_particles, at_spots = (
-        np.asarray(variation.potential_and_gradient(cloud, chunk=chunk)[0], float)
-        for cloud in (ensemble, spots)
-    )
+    (at_particles, _), (at_spots, _) = seen_at(variation, ensemble, [rows, drawn], chunk)
     mean = float(np.asarray(ensemble.probabilities, float) @ at_particles)
     inside = np.all((rows >= low) & (rows <= high), axis=1)
     points = np.concatenate([rows[inside], drawn])

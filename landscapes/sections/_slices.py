@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import jax
 import numpy as np
-from jaxtyping import PyTree
+from jaxtyping import Float, PyTree
 
 from particles import Ensemble, InvalidInput
 from particles.internal import to_device
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import xarray
 
 Extent = float | tuple[float, float]
+Row = Float[np.ndarray, " lines"]
 
 
 def loss_lines(
@@ -70,13 +71,11 @@ def loss_lines(
         raise InvalidInput("fields is empty; name at least one direction.")
     units = {name: unit_field(ensemble, field, name) for name, field in fields.items()}
     sections = [DisplacementSection(ensemble, (field,)) for field in units.values()]
-    zero = to_device(np.zeros((1, 1)), jax.tree.leaves(ensemble.particles)[0].dtype)
-    at = [section_expansions(landscape, one, zero, fast, chunk=chunk) for one in sections]
-    value, slope, curvature = np.array([[np.asarray(leaf).item() for leaf in one] for one in at]).T
+    value, slope, curvature = _along(landscape, sections, fast, chunk)
     if extent is None:
         extent = _natural_extent(ensemble, value[0], slope, curvature)
     distance = line_grid(extent, points)
-    grid = to_device(distance[:, None], zero.dtype)
+    grid = to_device(distance[:, None], jax.tree.leaves(ensemble.particles)[0].dtype)
     losses = [
         np.asarray(section_values(landscape, one, grid, fast, chunk=chunk)) for one in sections
     ]
@@ -147,14 +146,12 @@ def loss_plane(
         raise InvalidInput(f"fields holds {list(fields)}; a plane has two directions.")
     named = orthonormal_fields(ensemble, fields)
     section = DisplacementSection(ensemble, tuple(named.values()))
-    zero = to_device(np.zeros((1, 2)), jax.tree.leaves(ensemble.particles)[0].dtype)
-    at = section_expansions(landscape, section, zero, fast, chunk=chunk)
-    value, slope, bent = (np.asarray(leaf, float)[0] for leaf in at)
+    value, slope, bent = _at_origin(landscape, section, fast, chunk)
     if extent is None:
-        extent = _natural_extent(ensemble, float(value), slope, np.linalg.eigvalsh(bent))
+        extent = _natural_extent(ensemble, value, slope, np.linalg.eigvalsh(bent))
     first, second = (line_grid(one, points) for one in _extents(extent))
     mesh = np.stack(np.meshgrid(first, second, indexing="ij"), axis=-1)
-    grid = to_device(mesh.reshape(-1, 2), zero.dtype)
+    grid = to_device(mesh.reshape(-1, 2), jax.tree.leaves(ensemble.particles)[0].dtype)
     loss = np.asarray(section_values(landscape, section, grid, fast, chunk=chunk))
     prediction = value + mesh @ slope + 0.5 * np.einsum("sti,ij,stj->st", mesh, bent, mesh)
     names = list(named)
@@ -170,6 +167,38 @@ def loss_plane(
             "second": ("second", second, {"units": "particle", "long_name": names[1]}),
         },
     )
+
+
+def _along(
+    landscape: AbstractLandscape,
+    lines: Sequence[DisplacementSection],
+    fast: PyTree | None,
+    chunk: int | None,
+) -> tuple[Row, Row, Row]:
+    """Value, slope and curvature at the origin of every line."""
+    zero = to_device(np.zeros((1, 1)), jax.tree.leaves(lines[0].ensemble.particles)[0].dtype)
+    at = [section_expansions(landscape, line, zero, fast, chunk=chunk) for line in lines]
+    value, slope, curvature = np.array([[np.asarray(leaf).item() for leaf in one] for one in at]).T
+    return value, slope, curvature
+
+
+def _at_origin(
+    landscape: AbstractLandscape,
+    plane: DisplacementSection,
+    fast: PyTree | None,
+    chunk: int | None,
+) -> tuple[float, Row, Float[np.ndarray, "2 2"]]:
+    """Value, slope and curvature at the origin of a plane, by polarisation.
+
+    Its two axes and their diagonal are lines, for which there is a program already.
+    """
+    ensemble = plane.ensemble
+    total = sum(np.asarray(ensemble.to_vector(field)) for field in plane.fields)
+    fields = *plane.fields, ensemble.to_field(to_device(total))
+    lines = [DisplacementSection(ensemble, (field,)) for field in fields]
+    value, slope, (first, second, diagonal) = _along(landscape, lines, fast, chunk)
+    mixed = 0.5 * (diagonal - first - second)
+    return float(value[0]), slope[:2], np.array([[first, mixed], [mixed, second]])
 
 
 def _natural_extent(
