@@ -20,6 +20,7 @@ from jaxtyping import Array, Key, PyTree
 
 from ._ensemble import Ensemble
 from ._errors import InvalidInput
+from ._once import compiled_once
 from ._points import Points, normal_points, require_points, uniform_points
 
 
@@ -177,7 +178,7 @@ def _draw(
     return Ensemble(jax.tree.unflatten(structure, placed))
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1, 3, 4, 5, 6))
+@functools.partial(compiled_once, static_argnums=(0, 1, 3, 4, 5, 6))
 def _placed(
     standard: Callable[..., Array],
     place: Callable[..., Array],

@@ -3,6 +3,7 @@
 from ._device import to_device as to_device
 from ._ensemble import scaled as scaled
 from ._mesh import to_host as to_host
+from ._once import compiled_once as compiled_once
 from ._pairs import stream_pairs as stream_pairs
 from ._points import normal_points as normal_points
 from ._points import require_points as require_points

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key
 
 from particles import Ensemble, InvalidInput
+from particles.internal import compiled_once
 
 from .._precisely import compiled_precisely
 from ..networks import HermiteModes
@@ -139,14 +142,14 @@ def in_context_error(
     return InContextError(*columns, zero=zero)
 
 
-@compiled_precisely
+@functools.partial(compiled_once, jit=eqx.filter_jit)
 def _equilibrium(
     landscape: MLPAttentionLandscape, ensemble: Ensemble
 ) -> Float[Array, "outputs outputs"]:
     return landscape.solve_fast(landscape.moments(ensemble))
 
 
-@compiled_precisely
+@functools.partial(compiled_once, static_argnums=(5, 6))
 def _prompt_losses(
     key: Array,
     f: Array,
@@ -171,7 +174,7 @@ def _prompt_losses(
     return jax.lax.map(one, jax.random.split(key, prompts), batch_size=64)
 
 
-@compiled_precisely
+@functools.partial(compiled_once, jit=eqx.filter_jit)
 def _expected(
     test: MLPAttentionLandscape, outputs: Array, weights: Array, length: Float[Array, ""]
 ) -> Float[Array, ""]:

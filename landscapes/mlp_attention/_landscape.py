@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import warnings
 from collections.abc import Callable, Sequence
@@ -15,7 +16,7 @@ from jax.scipy.linalg import cho_factor, cho_solve
 from jaxtyping import Array, ArrayLike, Float, Key
 
 from particles import Ensemble, InvalidInput
-from particles.internal import to_device
+from particles.internal import compiled_once, to_device
 
 from .._observables import Observable
 from .._precisely import compiled_precisely
@@ -331,7 +332,7 @@ def output_signal(landscape: MLPAttentionLandscape, ensemble: Ensemble) -> float
     return float(_output_signal(landscape, ensemble))
 
 
-@compiled_precisely
+@functools.partial(compiled_once, jit=eqx.filter_jit)
 def _output_signal(landscape: MLPAttentionLandscape, ensemble: Ensemble) -> Float[Array, ""]:
     moments = landscape.moments(ensemble)
     gram = moments.T @ moments / moments.shape[0]

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float, Key
 
 from particles import Ensemble, InvalidInput
-from particles.internal import to_device
+from particles.internal import compiled_once, to_device
 
 from ..networks import Neuron, hidden_at
 from ._landscape import MLPAttentionLandscape
@@ -119,7 +119,7 @@ def saddle_ensemble(
     return Ensemble(Neuron(a=to_device(a, basis.dtype), w=to_device(w)))
 
 
-@functools.partial(jax.jit, static_argnums=(1, 2, 3))
+@functools.partial(compiled_once, static_argnums=(1, 2, 3))
 def _draws(
     key: Array, fillers: tuple[int, int], offsets: tuple[int, int], dtype: np.dtype
 ) -> tuple[Array, Array]:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Literal
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Key
 
 from particles import InvalidInput
+from particles.internal import compiled_once
 
 from .._base import Landscape
 from ._neurons import NeuronLandscape, samples_of
@@ -46,7 +47,7 @@ def bootstrap(landscape: Landscape) -> Redraw:
     return redraw
 
 
-@eqx.filter_jit
+@functools.partial(compiled_once, static_argnums=3)
 def _with_replacement(key: Array, x: Array, f: Array, size: int) -> tuple[Array, Array]:
     rows = jax.random.randint(key, (size,), 0, x.shape[0])
     return x[rows], f[rows]

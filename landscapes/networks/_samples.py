@@ -13,6 +13,7 @@ from jaxtyping import Array, ArrayLike, Float, Key
 
 from particles import InvalidInput, Points
 from particles.internal import (
+    compiled_once,
     normal_points,
     require_finite,
     require_points,
@@ -34,9 +35,12 @@ def _rademacher(key: Array, size: int, dim: int, dtype: jnp.dtype, points: Point
 
 #: Input distributions by name: functions of (key, shape, dtype), all of unit variance.
 DISTRIBUTIONS: dict[str, Callable[..., Array]] = {
-    "normal": jax.random.normal,
-    "uniform": lambda key, shape, dtype: 3**0.5 * jax.random.uniform(key, shape, dtype, -1, 1),
-    "rademacher": lambda key, shape, dtype: jax.random.rademacher(key, shape, dtype),
+    name: compiled_once(draw, static_argnums=(1, 2))
+    for name, draw in {
+        "normal": jax.random.normal,
+        "uniform": lambda key, shape, dtype: 3**0.5 * jax.random.uniform(key, shape, dtype, -1, 1),
+        "rademacher": jax.random.rademacher,
+    }.items()
 }
 #: The same laws on evenly spread points: functions of (key, size, dim, dtype, points).
 EVENLY: dict[str, Callable[..., Array]] = {
@@ -152,7 +156,7 @@ def draw_inputs(
     return to_device((flips[:, None, :] * base[None]).reshape(samples, dim))
 
 
-@functools.partial(jax.jit, static_argnums=(0, 2, 3, 4, 5))
+@functools.partial(compiled_once, static_argnums=(0, 2, 3, 4, 5))
 def _evenly(
     distribution: str, key: Array, size: int, dim: int, dtype: np.dtype, points: Points
 ) -> Array:

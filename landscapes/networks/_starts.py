@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
 from particles import Ensemble, InvalidInput, Points, gaussian
+from particles.internal import compiled_once
 
 from .._abstract import AbstractLandscape
 from ._neurons import Neuron
@@ -76,7 +77,7 @@ def neuron_start(
     )
 
 
-@jax.jit
+@compiled_once
 def _whitened(drawn: Neuron, scale_a: Scale) -> Neuron:
     """Coordinates of mean zero and covariance one, all together."""
     a, w = drawn
@@ -87,7 +88,7 @@ def _whitened(drawn: Neuron, scale_a: Scale) -> Neuron:
     return Neuron(scale_a * z[:, : a.shape[1]], z[:, a.shape[1] :])
 
 
-@jax.jit
+@compiled_once
 def _correlated(drawn: Neuron, key: Array, output_mean: Scale, scale_w: Scale) -> Neuron:
     """Output weights correlated with the input weights, which are of standard size before."""
     a, standard = drawn

@@ -34,7 +34,7 @@ from landscapes.networks import (
     with_constant,
 )
 from particles import Ensemble, InvalidInput, Points, gaussian
-from particles.internal import to_device
+from particles.internal import compiled_once, to_device
 
 from ._hermite_targets import hermite_targets
 from ._network_data import load_data
@@ -264,7 +264,7 @@ def teacher_of(
     return jax.jit(lambda x: landscape.activation(x @ positions.T) @ weights)
 
 
-@jax.jit
+@compiled_once
 def _four(key: Key[Array, ""]) -> tuple[Array, ...]:
     """Independent keys; one program, where slices of their array would be several."""
     return tuple(jax.random.split(key, 4))

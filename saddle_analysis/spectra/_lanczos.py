@@ -9,12 +9,15 @@ never by a division.
 
 from __future__ import annotations
 
+import functools
 from typing import NamedTuple
 
 import jax
 import numpy as np
 import scipy.linalg
 from jaxtyping import Array, Float, Key
+
+from particles.internal import compiled_once
 
 from ._basis import Basis
 from ._symmetric import SymmetricOperator, dtype_of
@@ -156,7 +159,7 @@ class Lanczos:
         return self._fresh() if norm == 0 else unit
 
 
-@jax.jit(static_argnums=(1, 2))
+@functools.partial(compiled_once, static_argnums=(1, 2))
 def _random(key: Array, size: int, dtype: np.dtype) -> tuple[Array, Array]:
     """The next key, and a normal vector."""
     key, own = jax.random.split(key)
