@@ -11,7 +11,7 @@ from jax.core import Tracer
 from jaxtyping import Array, PyTree
 
 from particles import Ensemble, InvalidInput
-from particles.internal import leaf_names
+from particles.internal import leaf_names, to_host
 
 from ._spaces import Space
 from ._warnings import StartWarning, ZeroWeightWarning
@@ -85,6 +85,6 @@ class Positive(Space):
 
 def _root(name: str, weight: Array) -> Array:
     weight = jnp.asarray(weight)
-    if not isinstance(weight, Tracer) and not bool(jnp.all(weight > 0)):
-        raise InvalidInput(f"{name} is {float(weight.min())} somewhere; all must be positive.")
+    if not isinstance(weight, Tracer) and not (host := to_host(weight)).min() > 0:
+        raise InvalidInput(f"{name} is {float(host.min())} somewhere; all must be positive.")
     return 2 * jnp.sqrt(weight)

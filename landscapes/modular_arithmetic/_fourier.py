@@ -102,7 +102,11 @@ def inverse_participation(particles: PyTree) -> Float[Array, " particles"]:
         >>> inverse_participation([wave[None]]).round(5).tolist()
         [0.5]
     """
+    return _participation(particles)
 
+
+@jax.jit
+def _participation(particles: PyTree) -> Float[Array, " particles"]:
     def one(leaf: Array) -> Array:
         power = jnp.abs(jnp.fft.fft(leaf, axis=-1)) ** 2
         total = jnp.sum(power, axis=-1)

@@ -12,7 +12,7 @@ from jaxtyping import Array, Float
 from numpy.typing import ArrayLike
 
 from particles import InvalidInput
-from particles.internal import require_finite
+from particles.internal import require_finite, to_host
 
 from .._base import Landscape
 from .._observables import Observable
@@ -44,7 +44,7 @@ class MomentLandscape(Landscape):
                 f"targets have shape {self.targets.shape} and weights {self.weights.shape}; give "
                 "one weight for each target."
             )
-        if not isinstance(self.weights, Tracer) and bool(jnp.any(self.weights < 0)):
+        if not isinstance(self.weights, Tracer) and (to_host(self.weights) < 0).any():
             raise InvalidInput(f"weights are {self.weights}; they must not be negative.")
 
 

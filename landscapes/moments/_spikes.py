@@ -7,12 +7,13 @@ from typing import Any, ClassVar, NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Float
 from numpy.typing import ArrayLike
 
 from particles import InvalidInput
-from particles.internal import require_finite
+from particles.internal import require_finite, to_device
 
 from ._landscape import MomentLandscape
 
@@ -61,7 +62,7 @@ class SpikeLandscape(MomentLandscape):
     def __init__(
         self, positions: ArrayLike, masses: ArrayLike, orders: int = 3, penalty: float = 0.0
     ):
-        x, w = jnp.asarray(positions, float), jnp.asarray(masses, float)
+        x, w = np.asarray(positions, float), np.asarray(masses, float)
         if x.ndim != 1 or x.shape != w.shape or x.size < 1:
             raise InvalidInput(
                 f"positions have shape {x.shape} and masses {w.shape}; give one mass for each "
@@ -69,9 +70,9 @@ class SpikeLandscape(MomentLandscape):
             )
         if orders < 1:
             raise InvalidInput(f"orders is {orders}; it must be at least 1.")
-        self.orders, self.penalty = orders, jnp.asarray(penalty, float)
-        self.targets = w @ jax.vmap(self._waves)(x)
-        self.weights = jnp.ones(2 * orders + 1).at[1:].set(2.0)  # k and −k
+        self.orders, self.penalty = orders, to_device(penalty, float)
+        self.targets = to_device(w @ _waves(x[:, None], orders))
+        self.weights = to_device(np.repeat([1.0, 2.0], [1, 2 * orders]))  # k and −k
         require_finite("positions, masses and penalty", (self.targets, self.penalty))
         self.require_valid()
 
@@ -89,12 +90,16 @@ class SpikeLandscape(MomentLandscape):
 
     def features(self, particle: Spike) -> Float[Array, " moments"]:
         """w, then w cos kx of all k, then w sin kx."""
-        return particle.weight * self._waves(particle.position)
+        return particle.weight * _waves(particle.position, self.orders)
 
     def risk(self, moments: Float[Array, " moments"], fast: None = None) -> Float[Array, ""]:
         """The misfit of the moments, and λ times the mass."""
         return super().risk(moments) + self.penalty.astype(moments.dtype) * moments[0]
 
-    def _waves(self, position: Float[Array, ""]) -> Float[Array, " moments"]:
-        angles = jnp.arange(1, self.orders + 1) * position
-        return jnp.concatenate([jnp.ones((1,), angles.dtype), jnp.cos(angles), jnp.sin(angles)])
+
+def _waves(position: Any, orders: int) -> Any:
+    """1, cos kx of all k, sin kx, along the last axis; given arrays of NumPy, by NumPy."""
+    xnp = np if isinstance(position, np.ndarray) else jnp
+    angles = xnp.arange(1, orders + 1) * position
+    one = xnp.ones((*angles.shape[:-1], 1), angles.dtype)
+    return xnp.concatenate([one, xnp.cos(angles), xnp.sin(angles)], axis=-1)

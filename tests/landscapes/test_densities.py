@@ -3,6 +3,7 @@
 import functools
 from collections.abc import Callable
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -15,6 +16,7 @@ from scipy.stats import multivariate_normal
 from landscapes import BlobLandscape, DensityLandscape, Interaction, RieszGasLandscape, Sum
 from landscapes.interactions import Barenblatt, NarrowKernelWarning
 from particles import Ensemble, InvalidInput, particle_mesh, placed
+from particles.internal import to_device
 from saddle_analysis import HessianOperator
 
 SIZE, DIM = 7, 2
@@ -34,7 +36,7 @@ class Half(DensityLandscape):
 
 
 def mu(weighted: bool = False) -> Ensemble:
-    return Ensemble(jnp.array(POINTS), jnp.array(WEIGHTS) if weighted else None)
+    return Ensemble(to_device(POINTS), to_device(WEIGHTS) if weighted else None)
 
 
 def dense(blob: BlobLandscape, particles: jax.Array, weights: jax.Array) -> jax.Array:
@@ -59,6 +61,21 @@ def derivatives(exponent: float) -> Callable:
     return at
 
 
+@eqx.filter_jit
+def readings(
+    landscape: DensityLandscape, ensemble: Ensemble, elsewhere: Ensemble, chunk: int
+) -> tuple:
+    """What `derivatives` judges, in one program."""
+    particles, variation = ensemble.particles, landscape.first_variation(ensemble, chunk=chunk)
+    return (
+        landscape.first_order(ensemble, potential=True, chunk=chunk),
+        landscape.value(ensemble, chunk=chunk),
+        along_particles(variation, particles, elsewhere.particles),
+        variation.potential_and_gradient(elsewhere, chunk=chunk),
+        landscape.second_variation(ensemble, chunk=chunk)(particles[0], particles[3]),
+    )
+
+
 def same(one: object, other: object) -> None:
     jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-11, atol=1e-12), one, other)
 
@@ -66,19 +83,17 @@ def same(one: object, other: object) -> None:
 @pytest.mark.parametrize(("exponent", "weighted"), [(1.0, False), (3.0, True)])
 def test_value_velocity_and_variations_are_the_dense_ones(exponent: float, weighted: bool) -> None:
     blob, ensemble = BLOBS[exponent], mu(weighted)
-    particles, weights = ensemble.particles, ensemble.probabilities
-    value, gradient, along, table = derivatives(exponent)(particles, weights)
-    found = blob.first_order(ensemble, potential=True, chunk=3)
-    same((found.value, blob.value(ensemble, chunk=3)), (value, value))
+    particles, weights = ensemble.particles, np.asarray(ensemble.probabilities)
+    value, gradient, along, table = map(np.asarray, derivatives(exponent)(particles, weights))
+    elsewhere = Ensemble(to_device(np.asarray(particles)[:2] + 0.5))
+    found, alone, variations, there, second = readings(blob, ensemble, elsewhere, 3)
+    same((found.value, alone), (value, value))
     same(found.gradient, gradient / weights[:, None])
     same(found.potential, along)
-    variation = blob.first_variation(ensemble, chunk=3)
-    elsewhere = Ensemble(particles[:2] + 0.5)
-    inside, outside, slope_outside = along_particles(variation, particles, elsewhere.particles)
+    inside, outside, slope_outside = variations
     same(inside, along - weights @ along)
-    values, slopes = variation.potential_and_gradient(elsewhere, chunk=3)
-    same((values, slopes), (outside, slope_outside))
-    same(blob.second_variation(ensemble, chunk=3)(particles[0], particles[3]), table[0, 3])
+    same(there, (outside, slope_outside))
+    same(second, table[0, 3])
 
 
 def test_the_hessian_is_that_of_the_particle_energy() -> None:
@@ -88,7 +103,7 @@ def test_the_hessian_is_that_of_the_particle_energy() -> None:
     same(full, euclidean_hessian(lambda p, w: dense(blob, p, w), ensemble))
     part = HessianOperator(blob, ensemble, part="interaction", chunk=3).dense()
     second = blob.second_variation(ensemble)
-    mixed = mixed_derivatives(second, ensemble.particles)
+    mixed = np.asarray(mixed_derivatives(second, ensemble.particles))
     scaled = mixed * np.sqrt(weights[:, None] * weights)[:, :, None, None]
     same(part, scaled.transpose(0, 2, 1, 3).reshape(SIZE * DIM, -1))
 
@@ -98,18 +113,18 @@ def test_half_of_a_density_is_an_energy_of_pairs() -> None:
     same(density.first_order(ensemble)[0::2], pairs.first_order(ensemble)[0::2])
     same(HessianOperator(density, ensemble).dense(), HessianOperator(pairs, ensemble).dense())
     total = Sum(density, pairs)
-    same(total.velocity(ensemble), 2 * pairs.velocity(ensemble))
+    same(total.velocity(ensemble), 2 * np.asarray(pairs.velocity(ensemble)))
 
 
 def test_eight_devices_are_one() -> None:
-    points = jnp.concatenate([jnp.array(POINTS), jnp.ones((1, DIM))])
-    alone = Ensemble(points, jnp.arange(1.0, 9.0))
-    split, blob, field = placed(alone, particle_mesh(8)), BLOBS[3.0], points[::-1]
+    points = np.concatenate([np.array(POINTS), np.ones((1, DIM))])
+    alone = Ensemble(to_device(points), to_device(np.arange(1.0, 9.0)))
+    split, blob, field = placed(alone, particle_mesh(8)), BLOBS[3.0], to_device(points[::-1])
     same(blob.first_order(split), blob.first_order(alone))
     same(blob.curvature(split)(field), blob.curvature(alone)(field))
-    spot = jnp.ones(DIM)
+    spot, origin = to_device(np.ones(DIM)), to_device(np.zeros(DIM))
     same(blob.first_variation(split)(spot), blob.first_variation(alone)(spot))
-    same(blob.second_variation(split)(spot, 0 * spot), blob.second_variation(alone)(spot, 0 * spot))
+    same(blob.second_variation(split)(spot, origin), blob.second_variation(alone)(spot, origin))
 
 
 def test_the_density_is_that_of_scipy() -> None:

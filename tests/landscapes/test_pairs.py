@@ -1,5 +1,6 @@
 """Pair interactions against dense formulas, feature landscapes and finite differences."""
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,9 +8,10 @@ import pytest
 from helpers import along_particles, mixed_derivatives
 from saddle_analysis_spectra import euclidean_hessian
 
-from landscapes import Confinement, Interaction, Landscape, PairLandscape, Sum
+from landscapes import AbstractLandscape, Confinement, Interaction, Landscape, PairLandscape, Sum
 from meanfield import GradientFlow, simulate
 from particles import Ensemble, InvalidInput, particle_mesh, placed
+from particles.internal import to_device
 from saddle_analysis import HessianOperator, criticality_report
 from saddle_analysis.spectra import interaction_spectrum
 
@@ -46,7 +48,7 @@ class Squares(Landscape):
 
 
 def mu(weighted: bool = False) -> Ensemble:
-    return Ensemble(jnp.array(POINTS), jnp.array(WEIGHTS) if weighted else None)
+    return Ensemble(to_device(POINTS), to_device(WEIGHTS) if weighted else None)
 
 
 def dense(particles: jax.Array, weights: jax.Array) -> jax.Array:
@@ -64,6 +66,26 @@ def derivatives(particles: jax.Array, weights: jax.Array) -> tuple:
     return value, gradient, along, table
 
 
+@eqx.filter_jit
+def readings(
+    landscape: PairLandscape, ensemble: Ensemble, elsewhere: Ensemble, chunk: int | None
+) -> tuple:
+    """What `derivatives` judges, in one program."""
+    particles, variation = ensemble.particles, landscape.first_variation(ensemble, chunk=chunk)
+    return (
+        landscape.first_order(ensemble, potential=True, chunk=chunk),
+        landscape.value(ensemble, chunk=chunk),
+        along_particles(variation, particles, elsewhere.particles),
+        variation.potential_and_gradient(elsewhere, chunk=chunk),
+        landscape.second_variation(ensemble)(particles[0], particles[3]),
+    )
+
+
+@eqx.filter_jit
+def term_by_term(term: AbstractLandscape, ensemble: Ensemble, spot: jax.Array) -> tuple:
+    return *term.value_and_velocity(ensemble), term.first_variation(ensemble)(spot)
+
+
 def same(one: object, other: object) -> None:
     jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-12, atol=1e-13), one, other)
 
@@ -72,20 +94,18 @@ def same(one: object, other: object) -> None:
 @pytest.mark.parametrize("chunk", [None, 3])
 def test_value_velocity_and_variations_are_the_dense_ones(weighted: bool, chunk: int) -> None:
     ensemble, landscape = mu(weighted), Bumps()
-    particles, weights = ensemble.particles, ensemble.probabilities
-    value, gradient, along, table = derivatives(particles, weights)
-    found = landscape.first_order(ensemble, potential=True, chunk=chunk)
+    particles, weights = ensemble.particles, np.asarray(ensemble.probabilities)
+    value, gradient, along, table = map(np.asarray, derivatives(particles, weights))
+    elsewhere = Ensemble(to_device(np.asarray(particles)[:3] + 0.5))
+    found, alone, variations, there, second = readings(landscape, ensemble, elsewhere, chunk)
     same(found.value, value)
-    same(landscape.value(ensemble, chunk=chunk), value)
+    same(alone, value)
     same(found.gradient, gradient / weights[:, None])
-    variation = landscape.first_variation(ensemble, chunk=chunk)
-    elsewhere = Ensemble(particles[:3] + 0.5)
-    inside, outside, slope_outside = along_particles(variation, particles, elsewhere.particles)
+    inside, outside, slope_outside = variations
     same(inside, along - weights @ along)
     same(found.potential, along)
-    values, slopes = variation.potential_and_gradient(elsewhere, chunk=chunk)
-    same((values, slopes), (outside, slope_outside))
-    same(landscape.second_variation(ensemble)(particles[0], particles[3]), table[0, 3])
+    same(there, (outside, slope_outside))
+    same(second, table[0, 3])
 
 
 @pytest.mark.parametrize("weighted", [False, True])
@@ -95,14 +115,14 @@ def test_the_hessian_is_that_of_the_particle_energy(weighted: bool) -> None:
     full = HessianOperator(Bumps(), ensemble, chunk=3).dense()
     same(full, euclidean_hessian(dense, ensemble))
     part = HessianOperator(Bumps(), ensemble, part="interaction", chunk=3).dense()
-    mixed = mixed_derivatives(Bumps().pair, ensemble.particles)
+    mixed = np.asarray(mixed_derivatives(Bumps().pair, ensemble.particles))
     scaled = mixed * np.sqrt(weights[:, None] * weights)[:, :, None, None]
     same(part, scaled.transpose(0, 2, 1, 3).reshape(SIZE * DIM, -1))
 
 
 def test_pairs_and_features_are_two_ways_to_the_same() -> None:
     pairs, features = Interaction(lambda x, y: jnp.dot(x, y) ** 2), Squares()
-    ensemble, others = mu(weighted=True), (Ensemble(jnp.array(POINTS[:2]) + 1.0),)
+    ensemble, others = mu(weighted=True), (Ensemble(to_device(np.array(POINTS[:2]) + 1.0)),)
     for one, other in [
         (pairs.first_order(ensemble)[0::2], features.first_order(ensemble)[0::2]),
         (pairs.mixture(ensemble, others)(jnp.array([0.3])),) * 1
@@ -115,25 +135,30 @@ def test_pairs_and_features_are_two_ways_to_the_same() -> None:
 def test_a_sum_is_the_sum_of_its_terms() -> None:
     ensemble, terms = mu(weighted=True), (Bumps(), Squares(), Confinement(0.5))
     total = Sum(*terms)
-    same(total.value(ensemble), sum(term.value(ensemble) for term in terms))
-    same(total.velocity(ensemble), sum(term.velocity(ensemble) for term in terms))
+    spot = to_device(np.ones(DIM))
+    each = [term_by_term(term, ensemble, spot) for term in terms]
+    for found, parts in zip(
+        term_by_term(total, ensemble, spot), zip(*each, strict=True), strict=True
+    ):
+        same(found, sum(map(np.asarray, parts)))
     same(
         HessianOperator(total, ensemble).dense(),
-        sum(HessianOperator(term, ensemble).dense() for term in terms),
+        sum(np.asarray(HessianOperator(term, ensemble).dense()) for term in terms),
     )
-    spot = jnp.ones(DIM)
-    each = [term.first_variation(ensemble)(spot) for term in terms]
-    same(total.first_variation(ensemble)(spot), sum(each))
 
 
 @pytest.mark.parametrize("weighted", [False, True])
 def test_eight_devices_are_one(weighted: bool) -> None:
     alone = mu(weighted)
-    split, landscape, field = placed(alone, particle_mesh(8)), Bumps(), jnp.array(POINTS[::-1])
+    split, landscape, field = (
+        placed(alone, particle_mesh(8)),
+        Bumps(),
+        to_device(np.array(POINTS)[::-1]),
+    )
     same(landscape.first_order(split), landscape.first_order(alone))
     same(landscape.value(split), landscape.value(alone))
     same(landscape.curvature(split)(field), landscape.curvature(alone)(field))
-    spot = jnp.ones(DIM)
+    spot = to_device(np.ones(DIM))
     same(landscape.first_variation(split)(spot), landscape.first_variation(alone)(spot))
 
 

@@ -7,17 +7,18 @@ import pytest
 from helpers import OUTPUTS, SIZE, attention, close, cloud
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from jaxtyping import PyTree
 
 from landscapes import Neuron
 from particles import Ensemble, gaussian, restrict, sphere, uniform
-from particles.internal import leaf_names
+from particles.internal import leaf_names, to_device
 
 few = settings(max_examples=15, deadline=None)
 LANDSCAPE = attention(ridge=0.1)
 
 
-def take(mu: Ensemble, order: np.ndarray) -> Ensemble:
-    return jax.tree.map(lambda leaf: leaf[order], mu)
+def take(mu: PyTree, order: np.ndarray) -> PyTree:
+    return jax.tree.map(lambda leaf: to_device(np.asarray(leaf)[order]), mu)
 
 
 @few
@@ -27,7 +28,7 @@ def test_permuting_the_particles_permutes_the_velocity(order, seed):
     value, velocity = LANDSCAPE.value_and_velocity(mu)
     shuffled_value, shuffled = LANDSCAPE.value_and_velocity(take(mu, np.array(order)))
     close(shuffled_value, value, scale=10)
-    close(shuffled, jax.tree.map(lambda leaf: leaf[np.array(order)], velocity), scale=100)
+    close(shuffled, take(velocity, np.array(order)), scale=100)
 
 
 @few
@@ -35,12 +36,15 @@ def test_permuting_the_particles_permutes_the_velocity(order, seed):
 def test_splitting_a_particle_changes_nothing(seed, index, share):
     mu = cloud(seed, weighted=True)
     split = take(mu, np.append(np.arange(SIZE), index))
-    weights = split.weights.at[index].mul(share).at[-1].mul(1 - share)
+    weights = np.array(split.weights)
+    weights[index] *= share
+    weights[-1] *= 1 - share
     value, velocity = LANDSCAPE.value_and_velocity(mu)
-    split_value, split_velocity = LANDSCAPE.value_and_velocity(Ensemble(split.particles, weights))
+    split_value, split_velocity = LANDSCAPE.value_and_velocity(
+        Ensemble(split.particles, to_device(weights))
+    )
     close(split_value, value, scale=10)
-    twice = jax.tree.map(lambda leaf: jnp.append(leaf, leaf[index][None], axis=0), velocity)
-    close(split_velocity, twice, scale=100)
+    close(split_velocity, take(velocity, np.append(np.arange(SIZE), index)), scale=100)
 
 
 @few
@@ -48,14 +52,16 @@ def test_splitting_a_particle_changes_nothing(seed, index, share):
 def test_the_attention_value_is_invariant_under_mixing_of_outputs(seed, entries):
     """L depends on the span of h_μ only (no ridge): h → Bh changes nothing."""
     landscape, mu = attention(), cloud(seed)
-    mixing = jnp.array(entries).reshape(OUTPUTS, OUTPUTS) + 2.5 * jnp.eye(OUTPUTS)
-    mixed = mu.with_particles(Neuron(mu.particles.a @ mixing.T, mu.particles.w))
+    mixing = np.array(entries).reshape(OUTPUTS, OUTPUTS) + 2.5 * np.eye(OUTPUTS)
+    mixed = mu.with_particles(
+        Neuron(to_device(np.asarray(mu.particles.a) @ mixing.T), mu.particles.w)
+    )
     assert float(landscape.value(mixed)) == pytest.approx(float(landscape.value(mu)), rel=1e-9)
 
 
 def test_weights_are_probabilities_and_none_is_equal_weights():
     mu = cloud()
-    equal = Ensemble(mu.particles, jnp.full(SIZE, 3.0))
+    equal = Ensemble(mu.particles, to_device(np.full(SIZE, 3.0)))
     close(equal.weights, np.full(SIZE, 1 / SIZE))
     close(mu.probabilities, equal.probabilities)
     close(LANDSCAPE.value_and_velocity(mu), LANDSCAPE.value_and_velocity(equal))
@@ -70,7 +76,7 @@ def test_mean_inner_product_and_norm_against_numpy():
         for chunk in (None, 3):
             mean = mu.mean(lambda n: {"outer": jnp.outer(n.a, n.w), "norm": n.a @ n.a}, chunk=chunk)
             close(mean, {"outer": np.einsum("n,ni,nj", p, a, w), "norm": p @ np.sum(a**2, 1)})
-        u, v = mu.particles, Neuron(2 * mu.particles.a - 1, mu.particles.w**2)
+        u, v = mu.particles, Neuron(to_device(2 * a - 1), to_device(w**2))
         product = p @ (np.sum(a * np.asarray(v.a), 1) + np.sum(w * np.asarray(v.w), 1))
         close(mu.inner(u, v), product)
         close(mu.norm(u), np.sqrt(p @ (np.sum(a**2, 1) + np.sum(w**2, 1))))
@@ -80,7 +86,7 @@ def test_mean_inner_product_and_norm_against_numpy():
 @given(
     seed=st.integers(0, 99),
     weighted=st.booleans(),
-    size=st.integers(1, 9),
+    size=st.sampled_from([1, 7]),
     double=st.booleans(),
 )
 def test_tangent_coordinates_are_orthonormal(seed, weighted, size, double):
@@ -91,16 +97,17 @@ def test_tangent_coordinates_are_orthonormal(seed, weighted, size, double):
         def field():
             shapes = {"a": (), "w": (2, 3), "b": (1,)}
             return {
-                name: jnp.asarray(rng.normal(size=(size, *shape)), float)
-                for name, shape in shapes.items()
+                name: to_device(rng.normal(size=(size, *shape))) for name, shape in shapes.items()
             }
 
         mu = Ensemble(field(), rng.uniform(0.1, 1.0, size) if weighted else None)
         u, v = field(), field()
         x, y = mu.to_vector(u), mu.to_vector(v)
         assert x.shape == (size * 8,)
-        scale = float(mu.norm(u) * mu.norm(v))
-        assert abs(float(x @ y) - float(mu.inner(u, v))) <= 100 * eps * scale
+        scale = float(mu.norm(u)) * float(mu.norm(v))
+        assert (
+            abs(float(np.asarray(x) @ np.asarray(y)) - float(mu.inner(u, v))) <= 100 * eps * scale
+        )
         back = mu.to_field(x)
         for name, leaf in u.items():
             assert back[name].dtype == leaf.dtype

@@ -1,5 +1,6 @@
 """Ensembles split over devices: the same numbers, the same draws."""
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 from helpers import close, cloud, regression
 from jax.sharding import PartitionSpec
 
-from landscapes import neuron_start
+from landscapes import RegressionLandscape, neuron_start
 from particles import (
     Ensemble,
     InvalidInput,
@@ -26,9 +27,21 @@ from saddle_analysis import HessianOperator
 def test_values_and_fields_agree(precision: str, weighted: bool, chunk: int | None) -> None:
     landscape, mu = regression(), cloud(size=16, weighted=weighted)
     split = placed(mu, particle_mesh())
-    close(landscape.moments(split, chunk=chunk), landscape.moments(mu, chunk=chunk))
-    close(landscape.velocity(split, chunk=chunk), landscape.velocity(mu, chunk=chunk))
-    close(split.mean(lambda p: p.a, chunk=chunk), mu.mean(lambda p: p.a))
+    close(*(readings(landscape, one, chunk) for one in (split, mu)))
+
+
+@eqx.filter_jit
+def readings(landscape: RegressionLandscape, mu: Ensemble, chunk: int | None) -> tuple:
+    """Moments, a mean and the velocity, in one program."""
+    mean = mu.mean(lambda neuron: neuron.a, chunk=chunk)
+    return landscape.moments(mu, chunk=chunk), mean, landscape.velocity(mu, chunk=chunk)
+
+
+@pytest.mark.parametrize("chunk", [None, 3])
+def test_means_agree_outside_compiled_code(chunk: int | None) -> None:
+    mu = cloud(size=16, weighted=True)
+    found = placed(mu, particle_mesh()).mean(lambda neuron: neuron.a, chunk=chunk)
+    close(found, np.asarray(mu.weights) @ np.asarray(mu.particles.a))
 
 
 def test_every_device_holds_its_share() -> None:
