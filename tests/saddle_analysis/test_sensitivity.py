@@ -22,6 +22,7 @@ from landscapes import (
     loss_lines,
 )
 from particles import Ensemble, InvalidInput, optimal_coupling
+from particles.internal import to_device
 from saddle_analysis import HessianOperator
 from saddle_analysis.sensitivity import (
     held_out_curvature,
@@ -50,8 +51,9 @@ def test_ritz_values_bound_the_dense_spectrum() -> None:
     dense, vectors = np.linalg.eigh(np.asarray(operator.dense()))
     seen = measure(landscape, mu, fields(3))
     assert np.all(seen.curvatures >= dense[:3] - 1e-9)  # Cauchy interlacing
-    lowest = [operator.to_field(jnp.asarray(column)) for column in vectors.T[:3]]
-    exact = measure(landscape, mu, [lowest[0], jax.tree.map(jnp.add, *lowest[1:]), lowest[2]])
+    lowest = [operator.to_field(to_device(column)) for column in vectors.T[:3]]
+    added = jax.tree.map(lambda a, b: to_device(np.asarray(a) + np.asarray(b)), *lowest[1:])
+    exact = measure(landscape, mu, [lowest[0], added, lowest[2]])
     helpers.close(exact.curvatures, dense[:3], scale=10)
     assert exact.value == pytest.approx(float(landscape.value(mu)))
     assert exact.gradient_norm == pytest.approx(float(mu.norm(landscape.velocity(mu))))
@@ -60,23 +62,25 @@ def test_ritz_values_bound_the_dense_spectrum() -> None:
 def test_curvature_of_slices_and_paths_is_the_wasserstein_hessian() -> None:
     landscape, mu, nu = helpers.attention(), helpers.cloud(), helpers.cloud(4)
     (field,) = fields(1)
-    unit = jax.tree.map(lambda leaf: leaf / mu.norm(field), field)
+    norm = float(mu.norm(field))
+    unit = jax.tree.map(lambda leaf: to_device(np.asarray(leaf) / norm), field)
     lines = loss_lines(landscape, mu, {"u": field}, points=5)
     bent = mu.inner(unit, HessianOperator(landscape, mu).apply(unit))
     helpers.close(lines.curvature.values[0], bent, scale=10)
-    helpers.close(lines.slope.values[0], -mu.inner(unit, landscape.velocity(mu)), scale=10)
+    helpers.close(lines.slope.values[0], -float(mu.inner(unit, landscape.velocity(mu))), scale=10)
     paths = interpolate(landscape, mu, nu, kinds=["displacement"], points=5)
     plan = optimal_coupling(mu, nu)
-    start, end = mu.particles, jax.tree.map(lambda leaf: leaf[plan.target], nu.particles)
-    middle = Ensemble(jax.tree.map(lambda a, b: (a + b) / 2, start, end))
-    velocity = jax.tree.map(jnp.subtract, end, start)
+    start = jax.tree.map(np.asarray, mu.particles)
+    end = jax.tree.map(lambda leaf: np.asarray(leaf)[np.asarray(plan.target)], nu.particles)
+    middle = Ensemble(jax.tree.map(lambda a, b: to_device((a + b) / 2), start, end))
+    velocity = jax.tree.map(lambda a, b: to_device(b - a), start, end)
     predicted = middle.inner(velocity, HessianOperator(landscape, middle).apply(velocity))
     helpers.close(paths.curvature.values[0, 2], predicted, scale=10)
 
 
 def test_the_joint_flow_grows_at_the_rates_of_its_dense_jacobian() -> None:
     landscape, mu = helpers.attention(context_length=5), helpers.cloud(size=3)
-    fast = landscape.solve_fast(landscape.moments(mu))
+    fast = eqx.filter_jit(lambda one: one.solve_fast(one.moments(mu)))(landscape)
     flat, unravel = ravel_pytree((mu.particles, fast))
     inside, p = flat.size - fast.size, mu.probabilities
 
@@ -119,7 +123,7 @@ def test_threshold_equals_its_dense_formula() -> None:
     velocity = lambda p: ravel_pytree(  # noqa: E731
         landscape.velocity(Ensemble(unravel(p), mu.weights))
     )[0]
-    size = equilibrium(flat).size
+    size = landscape.f.shape[1] ** 2
 
     def inner(p: jax.Array) -> jax.Array:
         hessian = jax.hessian(lambda w: landscape.risk(moments(p), w))(equilibrium(p))
@@ -154,8 +158,8 @@ def linear_targets(x: jax.Array) -> jax.Array:
 
 @pytest.fixture(scope="module")
 def drawn() -> RegressionLandscape:
-    x = jax.random.normal(KEY, (256, 3))
-    return RegressionLandscape(x, linear_targets(x))
+    x = np.random.default_rng(0).normal(size=(256, 3))
+    return RegressionLandscape(to_device(x), jax.jit(linear_targets)(to_device(x)))
 
 
 def test_spread_over_draws_is_that_of_a_mean(drawn: RegressionLandscape) -> None:
@@ -165,7 +169,7 @@ def test_spread_over_draws_is_that_of_a_mean(drawn: RegressionLandscape) -> None
     quasi = fresh_samples(drawn, linear_targets, method="quasi")
     ways = {"bootstrap": bootstrap(drawn), "plain": plain, "quasi": quasi}
     seen = sample_sensitivity(KEY, mu, fields(1), ways, [size], replicates=replicates)
-    losses = 0.5 * np.sum(np.asarray(drawn.f - drawn.moments(mu)) ** 2, axis=1)
+    losses = 0.5 * np.sum((np.asarray(drawn.f) - np.asarray(drawn.moments(mu))) ** 2, axis=1)
     values = seen.value.values[:, 0]
     theory = losses.std() / size**0.5
     # The standard deviation of n normal draws has a relative error of (2(n − 1))^(−1/2).
@@ -179,7 +183,7 @@ def test_spread_over_draws_is_that_of_a_mean(drawn: RegressionLandscape) -> None
 
 def test_labels_of_particles_do_not_matter(drawn: RegressionLandscape, precision: str) -> None:
     mu, (field,) = helpers.cloud(), fields(1)
-    turn = functools.partial(jax.tree.map, lambda leaf: leaf[::-1])
+    turn = functools.partial(jax.tree.map, lambda leaf: to_device(np.asarray(leaf)[::-1]))
     landscape = helpers.regression()
     one = measure(landscape, mu, [field])
     other = measure(landscape, Ensemble(turn(mu.particles)), [turn(field)])
@@ -202,7 +206,12 @@ def test_halves_judge_each_other() -> None:
     landscape, mu = helpers.regression(), helpers.cloud()
     halves = held_out_curvature(KEY, landscape, mu)
     rows = np.asarray(jax.random.permutation(KEY, helpers.SAMPLES)).reshape(2, -1)
-    half = [RegressionLandscape(landscape.x[own], landscape.f[own]) for own in rows]
+    half = [
+        RegressionLandscape(
+            *(to_device(np.asarray(part)[own]) for part in (landscape.x, landscape.f))
+        )
+        for own in rows
+    ]
     dense = [np.asarray(HessianOperator(one, mu).dense()) for one in half]
     lowest = [np.linalg.eigh(matrix) for matrix in dense]
     helpers.close(halves.found, [values[0] for values, _ in lowest], scale=1e3)
