@@ -52,6 +52,8 @@ class DiagnosisOptions(CriticalityOptions):
     """Points on every line and along each side of a plane or grid."""
     replicates: Annotated[int, Range(2, 10**6)] = 12
     """Draws of the samples for every way of drawing and size."""
+    sizes: Annotated[int, Range(1, 32)] = 3
+    """Numbers of samples drawn: each twice the one before, the last within their own number."""
 
 
 def moved(history: History | None) -> History | None:

@@ -93,7 +93,7 @@ def sensitivity_result(
         return result
     fields, lowest = followed(found), float(found.smallest.values[0])
     key_draws, key_halves = jax.random.split(key)
-    sizes = sample_sizes(landscape)
+    sizes = sample_sizes(landscape, options.sizes)
     draws = len(redraws) * len(sizes) * options.replicates
     with Progress("samples", 0, draws, progress) as bar:
         seen = sample_sensitivity(
@@ -139,13 +139,14 @@ def followed(found: CriticalityReport) -> list[PyTree]:
     return found.smallest.fields[: max(1, int(negative.sum()))]
 
 
-def sample_sizes(landscape: AbstractLandscape) -> list[int]:
-    """Up to the landscape's own number of samples, in powers of two."""
+def sample_sizes(landscape: AbstractLandscape, count: int) -> list[int]:
+    """Up to the landscape's own number of samples, in powers of two; `count` of them at most."""
     network, own, least = landscape.unwrapped, SAMPLES, 1
     if isinstance(network, NeuronLandscape):
         own, least = network.f.shape
     top = 1 << (own.bit_length() - 1)
-    return [size for size in (top // 4, top // 2, top) if size > least] or [top]
+    halves = [top >> place for place in reversed(range(count))]
+    return [size for size in halves if size > least] or [top]
 
 
 def _draws_in_words(name: str, seen: xarray.Dataset, fields: int) -> str:

@@ -152,6 +152,7 @@ def test_a_curvature_on_other_samples(problem: Problem, saddle: Ensemble, critic
     assert result.summary["verdict"] in ("landscape", "undecided")
     assert len(result.summary["held_out_curvatures"]) == 2
     assert list(result.data["samples"]["draw"].values) == list(problem.redraws)
+    assert list(result.data["samples"]["samples"].values) == [16, 32, 64]
     assert sensitivity_result(problem.landscape, saddle, found, FEW, redraws={}, key=key).body == []
 
 
@@ -218,10 +219,11 @@ def test_a_run_beside_a_saddle(problem: Problem, run, tmp_path: Path) -> None:
 def test_an_ensemble_from_elsewhere_on_a_convex_risk(tmp_path: Path) -> None:
     landscape = helpers.regression()
     one, other = helpers.cloud(size=12), helpers.cloud(2, size=9)
-    options = DiagnosisOptions(points=41, replicates=2)
+    options = DiagnosisOptions(points=41, replicates=2, sizes=2)
     report = Report(tmp_path / "e", "Two clouds", "diagnose", options)
     result = diagnose(landscape, one, other=other, options=options, out=report)
     assert failing(result) == []
+    assert result.data["samples"].sizes["samples"] == 2
     assert result.summary["gap_is_bound"]
     assert result.summary["barriers"]["mixture"] == pytest.approx(0.0, abs=1e-12)
     assert "no measure on the box" in text(result)
@@ -241,7 +243,7 @@ def minimum() -> tuple[RegressionLandscape, Ensemble]:
 
 @pytest.mark.slow
 def test_what_to_do_next_at_every_kind_of_point(problem: Problem, saddle: Ensemble) -> None:
-    few = DiagnosisOptions(points=5, replicates=2)
+    few = DiagnosisOptions(points=5, replicates=2, sizes=1)
     result = diagnose(problem.landscape, saddle, options=few, redraws={})
     assert "The flow will leave it" in text(result)
     assert "Say how samples can be drawn anew" in text(result)
@@ -260,7 +262,7 @@ def test_a_wrapped_network_is_still_a_network(problem: Problem, saddle: Ensemble
     assert result.summary["missing"] == "{2}"
 
 
-@pytest.mark.parametrize("name", ["points", "replicates", "count", "tolerance"])
+@pytest.mark.parametrize("name", ["points", "replicates", "sizes", "count", "tolerance"])
 def test_options_out_of_range_are_refused(name: str) -> None:
     landscape, mu = helpers.regression(), helpers.cloud()
     bad = -1

@@ -64,7 +64,8 @@ def test_simulate_then_look_at_the_run(kind: str) -> None:
     options = ["--probes", 1, "--count", 2, "--out", "spectrum", "--json", "--quiet"]
     spectrum = found(meanfield("spectrum", "run", *trust, *options))
     assert spectrum["kind"] == "not critical"
-    options = ["--points", 5, "--replicates", 2, "--count", 1, "--out", "diagnosis"]
+    # Each number of samples is a few programs; test_diagnose draws three.
+    options = ["--points", 5, "--replicates", 2, "--sizes", 1, "--count", 1, "--out", "diagnosis"]
     diagnosis = found(meanfield("diagnose", "run", *trust, *options, "--json", "--quiet"))
     assert diagnosis["value"] == spectrum["value"]
     # Every command reads what any command wrote: here the landscape of the diagnosed run.
