@@ -3,7 +3,7 @@
 import gc
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import jax
@@ -11,7 +11,7 @@ import matplotlib
 import pytest
 from costs import Costs
 from faults.processes import Server
-from quickly import compile_quickly, draw_quickly, solve_quickly
+from quickly import compile_quickly, draw_quickly, lower_quickly, solve_quickly
 
 # Set before any computation starts: devices are fixed once the backend is up. Config values are not
 # inherited by the subprocesses some tests start, so those see what a user sees.
@@ -24,6 +24,10 @@ matplotlib.use("Agg")
 gc.set_threshold(10_000)
 # No test depends on which chunk is the fastest here; subprocesses inherit this.
 os.environ["MEANFIELD_CHUNKS"] = "default"
+
+
+#: Renews what programs are lowered in.
+RENEW = pytest.StashKey[Callable[[], None]]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -40,6 +44,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(Costs(), "costs")
     if config.getoption("--quick") or config.getoption("--optimized"):
         solve_quickly()
+        config.stash[RENEW] = lower_quickly()
     if config.getoption("--quick"):
         compile_quickly()
         draw_quickly()
@@ -115,6 +120,7 @@ def few_compiled_programs(request: pytest.FixtureRequest) -> Iterator[None]:
     if costs.programs - stash.get(LOOKED, 0) < 100:  # looking takes a while
         return
     stash[LOOKED] = costs.programs
+    stash.get(RENEW, lambda: None)()  # it keeps the constants of all programs
     maps = Path("/proc/self/maps")  # Linux
     if maps.exists() and len(maps.read_text().splitlines()) > 30_000:
         gc.unfreeze()
