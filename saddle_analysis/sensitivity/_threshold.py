@@ -82,7 +82,8 @@ def timescale_threshold(
     landscape.require_fit(ensemble)
     if not 0 < tolerance < 1:
         raise InvalidInput(f"tolerance is {tolerance}; it must lie between 0 and 1.")
-    if landscape.solve_fast(landscape.moments(ensemble, chunk=chunk)) is None:
+    moments = eqx.filter_eval_shape(landscape.moments, ensemble, chunk=chunk)
+    if eqx.filter_eval_shape(landscape.solve_fast, moments) is None:
         raise InvalidInput(
             f"landscape is a {type(landscape).__name__}, which has no fast variables."
         )

@@ -72,7 +72,7 @@ def timescale_sensitivity(
             "and ratios that are positive."
         )
     moments = landscape.moments(ensemble, chunk=chunk)
-    fast = landscape.solve_fast(moments)
+    fast = eqx.filter_jit(landscape.solve_fast)(moments)
     if fast is None:
         raise InvalidInput(
             f"landscape is a {type(landscape).__name__}, which has no fast variables."

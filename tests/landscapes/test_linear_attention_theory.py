@@ -32,6 +32,7 @@ from landscapes.linear_attention import (
     transition_time,
 )
 from particles import Ensemble
+from particles.internal import to_device
 from saddle_analysis import criticality_report
 
 MOMENTS = PopulationMoments(distribution())
@@ -41,8 +42,9 @@ RNG = np.random.default_rng(0)
 
 def test_the_optimum_minimises_the_population_loss():
     best = in_context_optimum(MOMENTS.covariance, LENGTH)
-    close(jax.grad(MOMENTS.risk)(best), np.zeros((3, 3)))
-    close(MOMENTS.risk(best), plateau_levels(EIGENVALUES, LENGTH)[-1])
+    risk, slope = jax.jit(jax.value_and_grad(MOMENTS.risk))(best)
+    close(slope, np.zeros((3, 3)))
+    close(risk, plateau_levels(EIGENVALUES, LENGTH)[-1])
 
 
 def test_the_checked_levels():
@@ -91,12 +93,12 @@ def test_the_logistic_solves_the_flow_of_balanced_heads():
         before, now, after = merged_growth(
             [time - step, time, time + step], 0.25, dim, LENGTH, start=1e-2
         )[0]
-        v = jnp.sqrt(now / size) * jnp.ones(size)
-        u = v[:, None, None] * jnp.eye(dim) / dim**0.5
-        mu = Ensemble(MergedHead(v, u))
-        dv, du = ls.velocity(mu)
+        v = np.full(size, np.sqrt(now / size))
+        u = v[:, None, None] * np.eye(dim) / dim**0.5
+        mu = Ensemble(MergedHead(to_device(v), to_device(u)))
+        dv, du = map(np.asarray, ls.velocity(mu))
         # The velocity is N times the gradient; σ = Σ v ‖U‖ over heads.
-        rate = float(jnp.sum(dv * v + v * jnp.einsum("naa->n", du) / dim**0.5)) / size
+        rate = np.sum(dv * v + v * np.einsum("naa->n", du) / dim**0.5) / size
         assert rate == pytest.approx((after - before) / (2 * step), rel=1e-6)
         _, loss = merged_growth([time], 0.25, dim, LENGTH, start=1e-2)
         assert float(ls.value(mu)) == pytest.approx(loss[0], rel=1e-12)
@@ -169,8 +171,8 @@ def test_exact_dynamics_against_scipy_and_the_landscape():
     assert np.ptp(run.invariant) < 1e-10
     # The flow of the merged landscape with one head, in Λ's eigenbasis.
     ls = MergedLinearAttentionLandscape(PopulationMoments(type(distribution())(values, LENGTH)))
-    head = MergedHead(jnp.asarray(run.p[1:2]), jnp.diag(run.u[1])[None])
-    dv, du = ls.velocity(Ensemble(head))
+    head = MergedHead(to_device(run.p[1:2]), to_device(np.diag(run.u[1])[None]))
+    dv, du = map(np.asarray, ls.velocity(Ensemble(head)))
     expected = slope(0, np.array([run.p[1], *run.u[1]]))
     np.testing.assert_allclose([float(dv[0]), *np.diag(du[0])], expected, rtol=1e-12)
     assert float(ls.value(Ensemble(head))) == pytest.approx(run.loss[1], rel=1e-12)
@@ -184,18 +186,19 @@ def test_fixed_points_and_timescales(invariant):
     np.testing.assert_allclose(p * u, np.square(EIGENVALUES) / curvature, rtol=1e-12)
 
     def loss(z):
-        values = jnp.array(EIGENVALUES)
+        values = np.array(EIGENVALUES)
         return 0.5 * jnp.sum(
             values - 2 * values**2 * z[0] * z[1:] + curvature * (z[0] * z[1:]) ** 2
         )
 
-    rates = np.linalg.eigvalsh(jax.jit(jax.hessian(loss))(jnp.array([p, *u])))
+    hessian = jax.jit(jax.hessian(loss))
+    rates = np.linalg.eigvalsh(hessian(np.array([p, *u])))
     times = exact_timescales(EIGENVALUES, LENGTH, invariant)
     assert rates[0] == pytest.approx(0, abs=1e-12)
     np.testing.assert_allclose(np.sort(1 / rates[1:]), times.relaxation, rtol=1e-8)
     assert (times.relaxation <= times.learning).all()
     assert (times.learning[:-1] <= times.relaxation[1:]).all()
-    growth = np.linalg.eigvalsh(-jax.hessian(loss)(jnp.zeros(4)))[-1]
+    growth = np.linalg.eigvalsh(-np.asarray(hessian(np.zeros(4))))[-1]
     assert times.escape == pytest.approx(1 / growth, rel=1e-12)
 
 
@@ -226,10 +229,12 @@ def test_merged_landscape_has_no_plateau_between():
     """At the level of a separate saddle the merged velocity is far from zero."""
     ls = landscape("merged", MOMENTS)
     values, vectors = np.linalg.eigh(MOMENTS.covariance)
-    optimum = in_context_optimum(MOMENTS.covariance, LENGTH)
+    optimum = np.asarray(in_context_optimum(MOMENTS.covariance, LENGTH))
     partial = vectors[:, -1:] @ vectors[:, -1:].T @ optimum
     mu = heads(ls)
-    mu = mu.with_particles(MergedHead(jnp.ones(3), jnp.broadcast_to(partial / 3, (3, 3, 3))))
+    mu = mu.with_particles(
+        MergedHead(to_device(np.ones(3)), to_device(np.tile(partial / 3, (3, 1, 1))))
+    )
     assert float(ls.value(mu)) == pytest.approx(plateau_levels(EIGENVALUES, LENGTH)[1])
     # The missing directions pull on U with v λ_d².
     pull = np.sqrt(np.sum(values[:-1] ** 4))

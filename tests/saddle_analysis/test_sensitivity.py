@@ -79,7 +79,7 @@ def test_curvature_of_slices_and_paths_is_the_wasserstein_hessian() -> None:
 
 
 def test_the_joint_flow_grows_at_the_rates_of_its_dense_jacobian() -> None:
-    landscape, mu = helpers.attention(context_length=5), helpers.cloud(size=3)
+    landscape, mu = helpers.attention(context_length=5), helpers.cloud(size=2)
     fast = eqx.filter_jit(lambda one: one.solve_fast(one.moments(mu)))(landscape)
     flat, unravel = ravel_pytree((mu.particles, fast))
     inside, p = flat.size - fast.size, mu.probabilities
