@@ -138,7 +138,13 @@ def copied(state: FlowState, ensemble_too: bool) -> FlowState:
 
 @eqx.filter_jit
 def _copies(tree: PyTree) -> PyTree:
-    return jax.tree.map(jnp.copy, tree)
+    return jax.tree.map(_copy, tree)
+
+
+def _copy(leaf: Array | bool) -> Array:
+    """A copy without a weak type, which no program gives back: the next call would compile anew."""
+    copy = jnp.copy(leaf)
+    return copy if jnp.issubdtype(copy.dtype, jax.dtypes.prng_key) else copy.astype(copy.dtype)
 
 
 @dataclass(frozen=True)

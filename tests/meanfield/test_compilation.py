@@ -80,6 +80,21 @@ def test_numbers_of_a_run_never_retrace(compilations) -> None:
         assert (tanh.traced, compilations()) == (traced, 0), change
 
 
+def test_a_start_of_weak_type_takes_the_steps_of_any_other(compilations) -> None:
+    """`jnp.full(shape, 0.5)` has one; no step gives it back."""
+
+    def run(particles: jax.Array):
+        flow = GradientFlow(Springs(), scheme="euler")
+        return simulate(flow, Ensemble(particles), horizon=1.0, dt=0.1, record=every(0.1))
+
+    weak = jnp.full((3, 2), 0.5)
+    assert weak.weak_type
+    run(weak.astype(float))
+    compilations()
+    run(weak)
+    assert compilations() == 2  # the first state and its copy
+
+
 def largest(flow: GradientFlow, state) -> jax.Array:
     return jnp.max(jnp.abs(state.ensemble.particles))
 
