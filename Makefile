@@ -10,7 +10,8 @@ ARGS    ?=
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 
-unexport VIRTUAL_ENV PYTHONHOME
+# Without bytecode every process that the tests start would parse the packages again.
+unexport VIRTUAL_ENV PYTHONHOME PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test lint types imports format docs reproduce papers bench faults reliability options lock wheel hooks clean
