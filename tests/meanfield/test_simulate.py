@@ -1,11 +1,8 @@
 """`meanfield simulate`: config and data in, folder out; interruption, blow-up, and bad input."""
 
 import json
-import os
 import re
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -13,6 +10,7 @@ import numpy as np
 import pytest
 import xarray
 from commands import meanfield
+from faults.processes import Server, forked
 from helpers import samples
 
 from meanfield.problems import load_config
@@ -176,27 +174,22 @@ def test_a_step_too_large_blows_up_with_all_that_is_known(config, tmp_path: Path
 
 
 @pytest.mark.slow
-def test_an_interrupted_run_resumes_to_the_same_trajectory(config, tmp_path: Path) -> None:
-    long = config(dt="0.001", horizon="5.0\nevery = 1.0\ncheckpoint_steps = 500")
-    run = [sys.executable, "-m", "meanfield", "simulate"]
-    process = subprocess.Popen(
-        [*run, long, "--out", tmp_path / "run"],
-        stderr=subprocess.PIPE,
-        text=True,
-        env=os.environ | {"JAX_PLATFORMS": "cpu"},
-    )
+def test_an_interrupted_run_resumes_to_the_same_trajectory(
+    config, server: Server, tmp_path: Path
+) -> None:
+    long = config(dt="0.001", horizon="3.0\nevery = 1.0\ncheckpoint_steps = 500")
+    child = forked(server, tmp_path, ["simulate", long, "--out", tmp_path / "run"])
     began = time.monotonic()
     while not list((tmp_path / "run" / "checkpoints").glob("[0-9]*")):
-        assert process.poll() is None
+        assert child.running
         assert time.monotonic() - began < 300
         time.sleep(0.02)
-    process.send_signal(signal.SIGTERM)
-    said = process.communicate(timeout=300)[1]
-    assert process.returncode == 143
-    assert f"Go on with: meanfield simulate --resume {tmp_path / 'run'}" in said
+    child.signal(signal.SIGTERM)
+    assert child.wait() == 143
+    assert f"Go on with: meanfield simulate --resume {tmp_path / 'run'}" in child.errors
     half = trajectory(tmp_path / "run")
     assert half.attrs["outcome"] == "INTERRUPTED"
-    assert 0 < half["time"][-1] < 5
+    assert 0 < half["time"][-1] < 3
 
     assert meanfield("simulate", "--resume", tmp_path / "run", "--quiet").code == 0
     assert meanfield("simulate", long, "--out", tmp_path / "whole", "--quiet").code == 0
