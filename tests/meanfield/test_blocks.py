@@ -16,8 +16,6 @@ from meanfield.runs._compiled import _advance_and_read
 from meanfield.runs._records import _Main
 from particles import Ensemble
 
-pytestmark = pytest.mark.optimized
-
 
 def largest(flow: GradientFlow, state) -> jax.Array:
     return jnp.max(jnp.abs(jax.tree.leaves(state.ensemble.particles)[0]), axis=0)
@@ -37,6 +35,7 @@ def both(monkeypatch: pytest.MonkeyPatch, run: Callable[[], Run]) -> Run:
     return blocks
 
 
+@pytest.mark.optimized  # what is fused may round in another way
 @pytest.mark.parametrize("batch", [False, True])
 @pytest.mark.parametrize("scheme", ["euler", "adaptive"])
 def test_equal_to_records_one_by_one(scheme, batch, monkeypatch) -> None:
@@ -149,6 +148,7 @@ def test_calls_grow_like_the_logarithm_of_the_records(monkeypatch) -> None:
     assert len(calls) < 12
 
 
+@pytest.mark.optimized  # where the compiler leaves it
 def test_what_the_flow_alone_decides_is_computed_once_a_call() -> None:
     def of_the_flow(flow: GradientFlow, state) -> jax.Array:
         return jnp.linalg.eigvalsh(flow.landscape.pull + jnp.eye(3))

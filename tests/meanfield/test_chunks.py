@@ -14,8 +14,6 @@ from meanfield import Checkpoints, GradientFlow, every, simulate
 from meanfield.costs import _chunks as chunks
 from meanfield.costs import calibrated_chunk
 
-pytestmark = pytest.mark.optimized
-
 KEY = jax.random.key(0)
 SIZE, CHOSEN = 64, 16
 OPTIONS: dict[str, Any] = {"dt": 0.1, "record": every(0.2)}

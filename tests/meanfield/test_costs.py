@@ -30,8 +30,6 @@ from meanfield.costs._cache import recall, remember
 from meanfield.problems import PROBLEMS, build_problem
 from particles import Ensemble, InvalidInput
 
-pytestmark = pytest.mark.optimized
-
 KEY = jax.random.key(0)
 
 
@@ -44,6 +42,7 @@ def counted(fn: Any, *values: Any) -> Any:
     return total_of(tuple(kernels_of(fn, *values)))
 
 
+@pytest.mark.optimized  # what the compiler counts once it has fused
 @pytest.mark.parametrize(
     "name", ["attention", "regression", "softmax-attention", "modular-arithmetic"]
 )
@@ -100,6 +99,7 @@ def test_the_evaluations_of_a_scheme(scheme: str, evaluations: int) -> None:
     assert found.evaluations == evaluations
 
 
+@pytest.mark.optimized  # what is fused takes no memory
 @pytest.mark.parametrize("scheme", ["euler", "heun"])
 def test_memory_is_that_of_the_compiled_step(scheme: str) -> None:
     landscape = network(samples=256)

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from quickly import run_quickly
 from results import written
 from scipy.stats import kstest, semicircular
 
@@ -51,13 +52,12 @@ def test_a_sample(tmp_path: Path) -> None:
         assert landscape.sample_mean(5) == pytest.approx(12 / 9 / 10)
 
 
-@pytest.mark.optimized  # flows of tiles, slow without
 def test_diffusion(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(diffusion, "SIZES", (48, 96))
     monkeypatch.setattr(diffusion, "PLANE_GAP", 0.2)
     monkeypatch.setattr(diffusion, "PLANE_WIDTHS", (0.4, 0.3))
     monkeypatch.setattr(diffusion, "PLANE_END", 1.2)
-    with jax.enable_x64(True):
+    with jax.enable_x64(True), run_quickly():
         written(diffusion.spread_line(), tmp_path / "line")
         written(diffusion.spread_plane(), tmp_path / "plane")
 
@@ -67,11 +67,10 @@ def test_attraction(tmp_path: Path) -> None:
         written(attraction.swarms(jax.random.split(jax.random.key(3), 1), 16), tmp_path)
 
 
-@pytest.mark.optimized  # flows of tiles, slow without
 def test_chemotaxis(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(attraction, "MASSES", (0.5,))
     monkeypatch.setattr(attraction, "CELL_TIME", 0.01)
-    with jax.enable_x64(True):
+    with jax.enable_x64(True), run_quickly():
         written(attraction.cells(), tmp_path)
 
 

@@ -11,8 +11,6 @@ from landscapes.networks import network_output
 from particles import Ensemble, gaussian, sphere, uniform
 from particles.internal import chunk_for, stream_map, stream_sum
 
-pytestmark = pytest.mark.optimized
-
 
 @pytest.mark.parametrize(("chunk", "weighted"), [(1, True), (3, False), (4, True), (100, False)])
 def test_any_chunk_gives_the_same(chunk, weighted):

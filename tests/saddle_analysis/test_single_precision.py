@@ -23,8 +23,6 @@ from saddle_analysis import (
 )
 from saddle_analysis.spectra import resolved_residual, resolved_threshold
 
-pytestmark = pytest.mark.optimized
-
 SINGLE = np.dtype("float32")
 EPS = float(np.finfo(SINGLE).eps)
 SPARSE = Budget(dense_below=0)
@@ -51,6 +49,7 @@ def both(name: str, seed: int) -> tuple[HessianOperator, HessianOperator]:
     return HessianOperator(landscape, mu), HessianOperator(single(landscape), single(mu))
 
 
+@pytest.mark.optimized  # rounding, as users have it
 @pytest.mark.parametrize("name", ["network", "attention"])
 def test_eigenvalues_lie_within_their_bounds(name: str) -> None:
     double, operator = both(name, 0)
