@@ -23,7 +23,18 @@ def drawn(draw: Draw, key: Array, seeds: int, size: int) -> Ensemble:
     drawn = [draw(jax.random.fold_in(key, seed), size) for seed in range(seeds)]
     if drawn[0].weights is not None:
         raise InvalidInput("draw gives weighted particles; the study needs equal weights.")
-    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *drawn)
+    return _stacked(drawn)
+
+
+@eqx.filter_jit
+def _stacked(ensembles: Sequence[Ensemble]) -> Ensemble:
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *ensembles)
+
+
+@eqx.filter_jit
+def first_of(references: Ensemble) -> Ensemble:
+    """The first of the references."""
+    return jax.tree.map(lambda leaf: leaf[0], references)
 
 
 @eqx.filter_jit

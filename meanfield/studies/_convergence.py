@@ -19,7 +19,7 @@ from saddle_analysis.curves import PowerLaw
 from ..flows import AbstractFlow, FlowState
 from ..results import Estimate
 from ..runs import Progress, StartWarning
-from ._blocks import Draw, advanced, blocks_of, compared, drawn, noise_of, summaries
+from ._blocks import Draw, advanced, blocks_of, compared, drawn, first_of, noise_of, summaries
 from ._distances import distances
 from ._laws import dataset, fitted, samples, wandering
 from ._limit import limit_of
@@ -191,9 +191,8 @@ def convergence_study(
         resume,
     )
     references = drawn(draw, key, seeds, reference)
-    one = jax.tree.map(lambda leaf: leaf[0], references)
     concerns = []
-    for concern in flow.landscape.concerns(one):
+    for concern in flow.landscape.concerns(first_of(references)):
         if isinstance(concern, TruncationWarning):  # of the landscape, not of its limit
             warnings.warn(concern, stacklevel=2)
         else:

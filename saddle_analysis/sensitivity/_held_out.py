@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 import jax
@@ -11,6 +12,7 @@ from jaxtyping import Array, Key
 from landscapes import AbstractLandscape
 from landscapes.networks import samples_of
 from particles import Ensemble, InvalidInput
+from particles.internal import compiled_once, to_device, to_host
 
 from ..spectra import HessianOperator, images_of, smallest_eigenpair
 
@@ -73,8 +75,10 @@ def held_out_curvature(
     if samples < 2 * outputs:
         raise InvalidInput(f"landscape has M = {samples} samples; halves need {outputs} each.")
     landscape.require_fit(ensemble)
-    rows = jax.random.permutation(key, samples)[: 2 * (samples // 2)].reshape(2, -1)
-    halves = [landscape.replace(x=x[own], f=f[own]) for own in rows]
+    # Halves are taken on the host: here every index would be a program.
+    x, f, order = to_host((x, f, _order(key, samples)))
+    rows = order[: 2 * (samples // 2)].reshape(2, -1)
+    halves = [landscape.replace(x=to_device(x[own]), f=to_device(f[own])) for own in rows]
     operators = [HessianOperator(half, ensemble, chunk=chunk) for half in halves]
     pairs = [smallest_eigenpair(operator, tolerance=tolerance) for operator in operators]
     fields = [pair.fields[0] for pair in pairs]
@@ -88,3 +92,8 @@ def held_out_curvature(
         np.array(held_out),
         abs(float(ensemble.inner(*fields))),
     )
+
+
+@functools.partial(compiled_once, static_argnums=1)
+def _order(key: Array, count: int) -> Array:
+    return jax.random.permutation(key, count)

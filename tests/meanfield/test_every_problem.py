@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,8 @@ KINDS = {
     "spikes": ["--problem.masses", "0.5", "--problem.orders", "1"],
     OWN: ["--problem.dim", "2", "--problem.samples", "64"],
 }
+FOLDERS = ("run", "diagnosis")
+SIMULATED_AGAIN = ("attention", "spikes", OWN)
 
 
 @pytest.fixture(autouse=True)
@@ -68,7 +71,13 @@ def test_simulate_then_look_at_the_run(kind: str) -> None:
     options = ["--points", 5, "--replicates", 2, "--sizes", 1, "--count", 1, "--out", "diagnosis"]
     diagnosis = found(meanfield("diagnose", "run", *trust, *options, "--json", "--quiet"))
     assert diagnosis["value"] == spectrum["value"]
-    # Every command reads what any command wrote: here the landscape of the diagnosed run.
+    # Every command reads what any command wrote: here the landscape of the diagnosed run, which
+    # every problem hands on whole; then the same run starts from it.
+    made, handed = (tomllib.loads(Path(out, "config.toml").read_text()) for out in FOLDERS)
+    for name in ("seed", "particles", "problem", "start"):
+        assert handed[name] == made[name]
+    if kind not in SIMULATED_AGAIN:
+        return
     again = found(
         meanfield("simulate", "diagnosis/config.toml", *short, "--out", "again", "--json")
     )
