@@ -216,7 +216,9 @@ def embedded(
     others = head_start(key, landscape, heads.size, scale=0.0, extra=extra).particles
 
     def fill(other: Array, useful: np.ndarray, leaf: Array) -> Array:
-        return other.at[:, useful].set(leaf.reshape(heads.size, -1))
+        filled = np.array(other)  # NumPy: nothing to compile
+        filled[:, useful] = np.asarray(leaf).reshape(heads.size, -1)
+        return jax.device_put(filled)
 
     return heads.with_particles(jax.tree.map(fill, others, landscape.useful, heads.particles))
 
