@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import xarray
 from commands import Outcome, meanfield
+from quickly import run_quickly
 
 from landscapes.mlp_attention import saddle_level
 from meanfield.cli import _demo as _demo
@@ -60,7 +61,9 @@ def quiet(
     out = tmp_path_factory.mktemp("demo")
     costs = request.config.pluginmanager.get_plugin("costs")
     before = costs.programs
-    return meanfield("demo", *SMALL, "--out", out, "--quiet"), out, costs.programs - before
+    with run_quickly():
+        ran = meanfield("demo", *SMALL, "--out", out, "--quiet")
+    return ran, out, costs.programs - before
 
 
 @pytest.mark.slow
@@ -91,7 +94,8 @@ def test_the_trajectory_tells_the_same(quiet: tuple[Outcome, Path, int]) -> None
 
 @pytest.mark.slow
 def test_two_missing_features_as_json(tmp_path: Path) -> None:
-    ran = meanfield("demo", *SMALL, "--missing", 1, 2, "--out", tmp_path, "--json")
+    with run_quickly():
+        ran = meanfield("demo", *SMALL, "--missing", 1, 2, "--out", tmp_path, "--json")
     assert ran.code == 0
     result = json.loads(ran.stdout)
     assert result["command"] == "demo"
@@ -109,7 +113,8 @@ def test_a_failing_claim_is_reported_and_exits_with_zero(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(_demo, "dissipation_deviation", lambda trajectory: 0.5)
-    ran = meanfield("demo", *SMALL, "--out", tmp_path)
+    with run_quickly():
+        ran = meanfield("demo", *SMALL, "--out", tmp_path)
     assert ran.code == 0
     claims = {c["statement"]: c for c in json.loads((tmp_path / "claims.json").read_text("utf-8"))}
     failing = [claim for claim in claims.values() if not claim["holds"]]
