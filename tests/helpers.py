@@ -9,7 +9,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from landscapes import MLPAttentionLandscape, Neuron, NeuronLandscape, RegressionLandscape
+from landscapes import (
+    AbstractLandscape,
+    MLPAttentionLandscape,
+    Neuron,
+    NeuronLandscape,
+    RegressionLandscape,
+)
 from particles import Ensemble
 from particles.internal import to_device
 
@@ -97,6 +103,21 @@ def along_particles(variation: Callable, inside: jax.Array, outside: jax.Array) 
         jax.vmap(variation)(inside),
         jax.vmap(variation.potential)(outside),
         jax.vmap(slope)(outside),
+    )
+
+
+@eqx.filter_jit
+def readings(
+    landscape: AbstractLandscape, ensemble: Ensemble, elsewhere: Ensemble, chunk: int | None
+) -> tuple:
+    """Value and derivatives of a landscape of points, here and elsewhere, in one program."""
+    particles, variation = ensemble.particles, landscape.first_variation(ensemble, chunk=chunk)
+    return (
+        landscape.first_order(ensemble, potential=True, chunk=chunk),
+        landscape.value(ensemble, chunk=chunk),
+        along_particles(variation, particles, elsewhere.particles),
+        variation.potential_and_gradient(elsewhere, chunk=chunk),
+        landscape.second_variation(ensemble, chunk=chunk)(particles[0], particles[3]),
     )
 
 

@@ -3,12 +3,11 @@
 import functools
 from collections.abc import Callable
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from helpers import along_particles, mixed_derivatives
+from helpers import mixed_derivatives, readings
 from saddle_analysis_spectra import euclidean_hessian
 from scipy.special import gamma
 from scipy.stats import multivariate_normal
@@ -59,21 +58,6 @@ def derivatives(exponent: float) -> Callable:
         return value, gradient, along, table
 
     return at
-
-
-@eqx.filter_jit
-def readings(
-    landscape: DensityLandscape, ensemble: Ensemble, elsewhere: Ensemble, chunk: int
-) -> tuple:
-    """What `derivatives` judges, in one program."""
-    particles, variation = ensemble.particles, landscape.first_variation(ensemble, chunk=chunk)
-    return (
-        landscape.first_order(ensemble, potential=True, chunk=chunk),
-        landscape.value(ensemble, chunk=chunk),
-        along_particles(variation, particles, elsewhere.particles),
-        variation.potential_and_gradient(elsewhere, chunk=chunk),
-        landscape.second_variation(ensemble, chunk=chunk)(particles[0], particles[3]),
-    )
 
 
 def same(one: object, other: object) -> None:

@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from helpers import along_particles, mixed_derivatives
+from helpers import mixed_derivatives, readings
 from saddle_analysis_spectra import euclidean_hessian
 
 from landscapes import AbstractLandscape, Confinement, Interaction, Landscape, PairLandscape, Sum
@@ -64,21 +64,6 @@ def derivatives(particles: jax.Array, weights: jax.Array) -> tuple:
     value, gradient = jax.value_and_grad(dense)(particles, weights)
     along, table = (d(dense, argnums=1)(particles, weights) for d in (jax.grad, jax.hessian))
     return value, gradient, along, table
-
-
-@eqx.filter_jit
-def readings(
-    landscape: PairLandscape, ensemble: Ensemble, elsewhere: Ensemble, chunk: int | None
-) -> tuple:
-    """What `derivatives` judges, in one program."""
-    particles, variation = ensemble.particles, landscape.first_variation(ensemble, chunk=chunk)
-    return (
-        landscape.first_order(ensemble, potential=True, chunk=chunk),
-        landscape.value(ensemble, chunk=chunk),
-        along_particles(variation, particles, elsewhere.particles),
-        variation.potential_and_gradient(elsewhere, chunk=chunk),
-        landscape.second_variation(ensemble)(particles[0], particles[3]),
-    )
 
 
 @eqx.filter_jit
