@@ -198,12 +198,11 @@ def scaled(field: PyTree, factor: Float[Array, " particles"]) -> PyTree:
 
 def _normalised(weights: ArrayLike, particles: PyTree) -> Array:
     require_real("weights", weights)
-    leaves = jax.tree.leaves(particles)
-    shape, dtype = leaves[0].shape[:1], jnp.result_type(*leaves, 1.0)
+    equal = jax.eval_shape(equal_weights, particles)
     array = isinstance(weights, jax.Array)
-    weights = jnp.asarray(weights, dtype) if array else to_device(weights, dtype)
-    if weights.shape != shape:
-        raise InvalidInput(f"weights has shape {weights.shape}; it must be {shape}.")
+    weights = jnp.asarray(weights, equal.dtype) if array else to_device(weights, equal.dtype)
+    if weights.shape != equal.shape:
+        raise InvalidInput(f"weights has shape {weights.shape}; it must be {equal.shape}.")
     shares, valid = _shares(weights)
     if not (isinstance(valid, Tracer) or bool(valid)):
         raise InvalidInput(

@@ -21,3 +21,4 @@ from ._tree import difference as difference
 from ._tree import leaf_names as leaf_names
 from ._tree import require_finite as require_finite
 from ._tree import require_real as require_real
+from ._tree import stacked as stacked

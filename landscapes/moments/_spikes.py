@@ -6,7 +6,6 @@ from typing import Any, ClassVar, NamedTuple
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Float
@@ -15,6 +14,7 @@ from numpy.typing import ArrayLike
 from particles import InvalidInput
 from particles.internal import require_finite, to_device
 
+from .._spans import namespace
 from ._landscape import MomentLandscape
 
 
@@ -99,7 +99,7 @@ class SpikeLandscape(MomentLandscape):
 
 def _waves(position: Any, orders: int) -> Any:
     """1, cos kx of all k, sin kx, along the last axis; given arrays of NumPy, by NumPy."""
-    xnp = np if isinstance(position, np.ndarray) else jnp
-    angles = xnp.arange(1, orders + 1) * position
-    one = xnp.ones((*angles.shape[:-1], 1), angles.dtype)
-    return xnp.concatenate([one, xnp.cos(angles), xnp.sin(angles)], axis=-1)
+    xp = namespace(position)
+    angles = xp.arange(1, orders + 1) * position
+    one = xp.ones((*angles.shape[:-1], 1), angles.dtype)
+    return xp.concatenate([one, xp.cos(angles), xp.sin(angles)], axis=-1)

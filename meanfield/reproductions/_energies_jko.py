@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING, NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Key
@@ -13,6 +12,7 @@ from jaxtyping import Array, Key
 from landscapes import RieszGasLandscape
 from landscapes.interactions import hermite_points
 from particles import Ensemble, gaussian
+from particles.internal import stacked
 from saddle_analysis.curves import fit_power_law
 
 from .. import plots
@@ -52,7 +52,7 @@ def implicit(size: int, keys: Key[Array, " seeds"], progress: bool = False) -> R
     shown: dict[float, Course] = {}
     starts = [ordered(gaussian(key, size, gas.particle)) for key in keys]
     away = np.array([zeros.norm(mu.particles - zeros.particles) ** 2 for mu in starts])
-    many = jax.tree.map(lambda *leaves: jnp.stack(leaves), *starts)
+    many = stacked(starts)
     for dt in STEPS:
         found = shown[dt] = course(gas, many, dt, progress)
         lost, spent = -np.diff(found.losses, axis=0), np.diff(found.dissipated, axis=0)

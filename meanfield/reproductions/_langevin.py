@@ -15,6 +15,7 @@ from jaxtyping import Array, Key
 from landscapes import Confined
 from landscapes.moments import FourierLandscape, MeanLandscape, equilibrium
 from particles import InvalidInput, gaussian
+from particles.internal import stacked
 from saddle_analysis.curves import fit_line
 
 from .. import plots
@@ -146,7 +147,7 @@ def normal(keys: Key[Array, " seeds"], size: int, progress: bool = False) -> Res
         ]
         run = simulate(
             flow,
-            jax.tree.map(lambda *leaves: jnp.stack(leaves), *draws),
+            stacked(draws),
             horizon=start.horizon,
             dt=STEP,
             key=jax.vmap(jax.random.fold_in, (0, None))(keys, len(starts()) + index),

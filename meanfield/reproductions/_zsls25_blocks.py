@@ -20,6 +20,7 @@ from landscapes.linear_attention import (
     head_start,
 )
 from particles import Ensemble
+from particles.internal import to_device
 from saddle_analysis.curves import crossing
 
 from .. import plots
@@ -218,7 +219,7 @@ def embedded(
     def fill(other: Array, useful: np.ndarray, leaf: Array) -> Array:
         filled = np.array(other)  # NumPy: nothing to compile
         filled[:, useful] = np.asarray(leaf).reshape(heads.size, -1)
-        return jax.device_put(filled)
+        return to_device(filled)
 
     return heads.with_particles(jax.tree.map(fill, others, landscape.useful, heads.particles))
 

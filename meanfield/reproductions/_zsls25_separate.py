@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from landscapes import SeparateLinearAttentionLandscape, rank_measures
@@ -21,6 +20,7 @@ from landscapes.linear_attention import (
     transition_time,
 )
 from particles import InvalidInput
+from particles.internal import stacked
 from saddle_analysis import displaced, find_plateaus, isotropic
 from saddle_analysis.curves import crossing
 
@@ -95,7 +95,7 @@ def aligned_heads(options: ZSLS25SeparateOptions, progress: bool = False) -> Res
     perturbed = [displaced(start, isotropic(key, landscape, start, 1e-4)) for key in keys]
     trajectory = follow(
         landscape,
-        jax.tree.map(lambda *leaves: jnp.stack(leaves), *perturbed),
+        stacked(perturbed),
         horizon=2e4,
         dt=1.0,
         record=lambda unit: log_spaced(10 * unit, per_decade=400),

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Key, PyTree
 
 from particles import Ensemble, InvalidInput
+from particles.internal import stacked
 
 from ..flows import AbstractFlow, FlowState, SharedNoise
 from ..runs import Checkpoints, at, map_batch, simulate
@@ -23,18 +24,7 @@ def drawn(draw: Draw, key: Array, seeds: int, size: int) -> Ensemble:
     drawn = [draw(jax.random.fold_in(key, seed), size) for seed in range(seeds)]
     if drawn[0].weights is not None:
         raise InvalidInput("draw gives weighted particles; the study needs equal weights.")
-    return _stacked(drawn)
-
-
-@eqx.filter_jit
-def _stacked(ensembles: Sequence[Ensemble]) -> Ensemble:
-    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *ensembles)
-
-
-@eqx.filter_jit
-def first_of(references: Ensemble) -> Ensemble:
-    """The first of the references."""
-    return jax.tree.map(lambda leaf: leaf[0], references)
+    return stacked(drawn)
 
 
 @eqx.filter_jit

@@ -18,8 +18,8 @@ from saddle_analysis.curves import PowerLaw
 
 from ..flows import AbstractFlow, FlowState
 from ..results import Estimate
-from ..runs import Progress, StartWarning
-from ._blocks import Draw, advanced, blocks_of, compared, drawn, first_of, noise_of, summaries
+from ..runs import Progress, StartWarning, members
+from ._blocks import Draw, advanced, blocks_of, compared, drawn, noise_of, summaries
 from ._distances import distances
 from ._laws import dataset, fitted, samples, wandering
 from ._limit import limit_of
@@ -192,7 +192,7 @@ def convergence_study(
     )
     references = drawn(draw, key, seeds, reference)
     concerns = []
-    for concern in flow.landscape.concerns(first_of(references)):
+    for concern in flow.landscape.concerns(next(members(references))):
         if isinstance(concern, TruncationWarning):  # of the landscape, not of its limit
             warnings.warn(concern, stacklevel=2)
         else:

@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Array, Key
 
 from particles import Ensemble, InvalidInput
+from particles.internal import stacked
 from saddle_analysis import (
     PERTURBATIONS,
     Eigenpairs,
@@ -135,7 +136,7 @@ def escape_study(
             )
             for moved in starts
         ]
-        batch = jax.tree.map(lambda *leaves: jnp.stack(leaves), *starts)
+        batch = stacked(starts)
         run = simulate(
             flow,
             batch,

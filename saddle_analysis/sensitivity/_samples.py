@@ -14,8 +14,9 @@ from jaxtyping import Array, Key, PyTree
 
 from landscapes import AbstractLandscape, Redraw
 from particles import Ensemble, InvalidInput
+from particles.internal import stacked
 
-from ..spectra import HessianOperator, Progress, ProgressCallback, projected, ritz_values, stacked
+from ..spectra import HessianOperator, Progress, ProgressCallback, projected, ritz_values
 
 if TYPE_CHECKING:
     import xarray

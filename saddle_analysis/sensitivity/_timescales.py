@@ -16,8 +16,9 @@ from jaxtyping import Array, PyTree
 from landscapes import Landscape
 from landscapes.sections import DisplacementSection
 from particles import Ensemble, InvalidInput
+from particles.internal import stacked
 
-from ..spectra import HessianOperator, gram_matrix, projected, ritz_values, stacked
+from ..spectra import HessianOperator, gram_matrix, projected, ritz_values
 
 if TYPE_CHECKING:
     import xarray

@@ -24,7 +24,6 @@ from ._precision import resolved_threshold as resolved_threshold
 from ._ritz import gram_matrix as gram_matrix
 from ._ritz import projected as projected
 from ._ritz import ritz_values as ritz_values
-from ._ritz import stacked as stacked
 from ._symmetric import MatrixOperator as MatrixOperator
 from ._symmetric import SymmetricOperator as SymmetricOperator
 from ._symmetric import images_of as images_of

@@ -14,11 +14,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import Array, Float, Int, PyTree
 
 from landscapes import FeatureCurvature, Landscape
 from particles import Ensemble, InvalidInput
-from particles.internal import stream_sum, to_device, to_host
+from particles.internal import stream_sum, to_device
 
 from ._operators import HessianOperator
 
@@ -46,8 +46,8 @@ class InteractionSpectrum:
     def field(self, index: int) -> PyTree:
         """The eigenfield of `values[index]`: one streaming pass."""
         at = _through_moments(self.operator)
-        dual = to_device(to_host(self.duals)[index])  # sliced by JAX it would be compiled
-        return _field(at.landscape, at.ensemble, at.moments, dual, at.chunk)
+        place = np.asarray(index)  # traced: one program for all
+        return _field(at.landscape, at.ensemble, at.moments, self.duals, place, at.chunk)
 
 
 def interaction_spectrum(
@@ -180,8 +180,10 @@ def _field(
     landscape: Landscape,
     ensemble: Ensemble,
     moments: PyTree,
-    dual: Float[Array, " moments"],
+    duals: Float[Array, "values moments"],
+    index: Int[Array | np.ndarray, ""],
     chunk: int,
 ) -> PyTree:
-    """∇⟨w, Φ⟩ at the particles, of a flattened direction w."""
-    return landscape.gradient_field(ensemble, ravel_pytree(moments)[1](dual), chunk=chunk)
+    """∇⟨w, Φ⟩ at the particles, of one of the flattened directions w."""
+    dual = ravel_pytree(moments)[1](duals[index])
+    return landscape.gradient_field(ensemble, dual, chunk=chunk)

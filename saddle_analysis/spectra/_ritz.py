@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -14,11 +12,6 @@ from jaxtyping import Array, Float, PyTree
 from particles import Ensemble
 
 from ._operators import HessianOperator
-
-
-def stacked(fields: Sequence[PyTree]) -> PyTree:
-    """Fields along a leading axis, for one compiled loop over them."""
-    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *fields)
 
 
 @eqx.filter_jit
