@@ -46,6 +46,7 @@ class SpikeLandscape(MomentLandscape):
         InvalidInput: shapes that do not fit, numbers not finite, or an option out of range.
 
     Example:
+        >>> import jax.numpy as jnp
         >>> from particles import Ensemble
         >>> landscape = SpikeLandscape([0.0], [2.0], orders=2, penalty=0.5)
         >>> one = Ensemble(Spike(jnp.array([1.0]), jnp.array([0.0])))
